@@ -1,0 +1,55 @@
+"""Fit Gaussian mixtures, and other latent-variable models, by the EM algorithm on data of any size.
+
+Names are imported when they are first used, so that ``import mixtura`` costs little more than Python itself.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixtura import em, families
+    from mixtura.estimators.gaussian_mixture import GaussianMixture
+    from mixtura.estimators.loading import load
+    from mixtura.estimators.mixture_model import MixtureModel
+    from mixtura.sources import as_source
+    from mixtura.stats import Stats
+
+    __version__: str
+
+__all__ = [
+    "GaussianMixture",
+    "MixtureModel",
+    "Stats",
+    "__version__",
+    "as_source",
+    "em",
+    "families",
+    "load",
+]
+
+_MODULES = ("em", "families")
+_HOMES = {
+    "GaussianMixture": "mixtura.estimators.gaussian_mixture",
+    "MixtureModel": "mixtura.estimators.mixture_model",
+    "Stats": "mixtura.stats",
+    "as_source": "mixtura.sources",
+    "load": "mixtura.estimators.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"mixtura.{name}")
+    if name == "__version__":
+        return import_module("importlib.metadata").version("mixtura")
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'mixtura' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

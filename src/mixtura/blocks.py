@@ -1,0 +1,66 @@
+"""The grid: rows are cut into blocks of fixed size, and a chunk of blocks becomes part of the canonical tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from mixtura._types import Array, FloatArray
+from mixtura.model import Model
+from mixtura.stats import Forest, Stats
+
+P = TypeVar("P")
+S = TypeVar("S", bound=Stats)
+
+BLOCK_ROWS = 1024  # some tiles of a kernel; few enough that 50,000 rows keep 48 cores busy
+WAVE_ROWS = 1 << 18  # one kernel call stays under 0.3 s, so that Ctrl-C is heard
+WAVE_BYTES = 1 << 24  # the sums of one wave of blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Consecutive rows as a source holds them, starting on the grid.
+
+    Attributes
+    ----------
+    x : (n, d) array
+        Rows of any real dtype and strides.
+    weight : (n,) array or None
+        Row weights; None stands for ones.
+    first : int
+        Number of the first block.
+    """
+
+    x: Array
+    weight: FloatArray | None = None
+    first: int = 0
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    def split(self, rows: int) -> Iterator[Chunk]:
+        """Cut into chunks of `rows` rows, a multiple of the block size."""
+        for start in range(0, len(self), rows):
+            stop = min(start + rows, len(self))
+            weight = None if self.weight is None else self.weight[start:stop]
+            yield Chunk(self.x[start:stop], weight, self.first + start // BLOCK_ROWS)
+
+    def packed(self) -> Chunk:
+        """Return the rows as C-contiguous float64, without a copy where they are so already."""
+        return Chunk(np.ascontiguousarray(self.x, dtype=np.float64), self.weight, self.first)
+
+
+def fold_blocks(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool) -> Forest[S]:
+    """Run the E-step on every block of a chunk and return its subtrees of the canonical sum."""
+    forest: Forest[S] = Forest()
+    if compiled:
+        blocks = max(1, min(WAVE_ROWS // BLOCK_ROWS, WAVE_BYTES // model.stack_bytes(params)))
+        for wave in chunk.split(blocks * BLOCK_ROWS):
+            forest.add(wave.first, model.e_blocks(params, wave.packed()))
+    else:
+        for block in chunk.split(BLOCK_ROWS):
+            forest.insert(block.first, model.e_step(params, block.packed()))
+    return forest

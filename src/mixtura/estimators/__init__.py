@@ -1,0 +1,1 @@
+"""The scikit-learn facade: one estimator a file."""

@@ -1,0 +1,193 @@
+"""`GaussianMixture`: scikit-learn's names and meanings, on data of any size, with weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from mixtura._types import FloatArray
+from mixtura.estimators.base import BaseMixture
+from mixtura.estimators.starts import check_means, check_precisions, check_weights
+from mixtura.families.covariance import STRUCTURES
+from mixtura.families.gaussian import Gaussian
+from mixtura.model import Source
+from mixtura.models.mixture import Mixture, MixtureParams
+
+
+class GaussianMixture(BaseMixture):
+    """Gaussian mixture fitted by maximum likelihood.
+
+    Parameters
+    ----------
+    n_components : int, default 1
+        Number of components, k.
+    covariance_type : {"full", "tied", "diag", "spherical"}, default "full"
+        Structure of the covariances.
+    tol : float, default 1e-3
+        Stop when the mean log-likelihood changes by less than this in one iteration.
+    reg_covar : float, default 1e-6
+        Added to every variance at each update, in squared units of the data. With 0, a component that collapses
+        is kept at the floor of what the numbers can carry, and a `CollapseWarning` names it.
+    max_iter : int, default 100
+        Most updates in one restart.
+    n_init : int, default 1
+        Restarts, of which the best is kept; each pass over the data serves all of them.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default "kmeans"
+        How to start, on a bounded sample of the rows.
+    weights_init : (k,) array, optional
+        Weights to start from; they sum to 1.
+    means_init : (k, d) array, optional
+        Means to start from.
+    precisions_init : array, optional
+        Inverse covariances to start from, in the shape of `covariance_type`.
+    random_state : int, RandomState or None
+        Decides the starts and `sample`.
+    warm_start : bool, default False
+        Start from the parameters of the previous `fit`.
+    verbose : int, default 0
+        Above 0, print the objective every `verbose_interval` iterations.
+    verbose_interval : int, default 10
+        See `verbose`.
+    n_threads : int, optional
+        Most threads to use; all that this process may use by default. Changes no bit of the result.
+
+    Attributes
+    ----------
+    weights_ : (k,) array
+        Mixing weights.
+    means_ : (k, d) array
+        Component means.
+    covariances_, precisions_, precisions_cholesky_ : array
+        (k, d, d) for "full", (d, d) for "tied", (k, d) for "diag", (k,) for "spherical".
+    loglik_ : float
+        Total log-likelihood of the weighted rows at the returned parameters, natural logarithm, all constants.
+    converged_ : bool
+        Whether `tol` was reached.
+    n_iter_ : int
+        Updates made in the best restart.
+    lower_bound_, lower_bounds_ : float, list of float
+        Objective per unit of weight: the last one, and one for every evaluation.
+    result_ : EMResult
+        Status, objective, passes and events of the best restart.
+    model_, params_ : Mixture, MixtureParams
+        The frozen model and its parameters.
+    n_features_in_, feature_names_in_ : int, (d,) array of str
+        As in scikit-learn.
+
+    Notes
+    -----
+    The equations are in docs/formulas.md. Parameters are held in a frame, shifted and scaled to the data, so
+    offsets and units cost no digits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mixtura import GaussianMixture
+    >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> mixture = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> sorted(mixture.means_[:, 0].round(6).tolist())
+    [1.0, 10.0]
+    >>> a, b = mixture.predict([[0, 0], [12, 3]])
+    >>> bool(a != b)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMixture._parameter_constraints,
+        "covariance_type": [StrOptions(set(STRUCTURES))],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_threads = n_threads
+
+    def _make_model(self) -> Mixture[Any]:
+        structure = STRUCTURES[self.covariance_type]
+        return Mixture(Gaussian(structure, float(self.reg_covar)), self.n_components)
+
+    def _make_starts(self, source: Source, model: Mixture[Any]) -> list[MixtureParams[Any]]:
+        k, d = self.n_components, source.n_features
+        weights = None if self.weights_init is None else check_weights(self.weights_init, k)
+        means = None if self.means_init is None else check_means(self.means_init, k, d)
+        precisions = (
+            None
+            if self.precisions_init is None
+            else check_precisions(self.precisions_init, self.covariance_type, model.family.covariance.shape(k, d))
+        )
+        starts = super()._make_starts(source, model)
+        if self.warm_start and hasattr(self, "params_"):
+            return starts
+        starts = [_with_given(model.family, start, weights, means, precisions) for start in starts]
+        complete = weights is not None and means is not None and precisions is not None
+        return starts[:1] if complete else starts
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted `sklearn.mixture.GaussianMixture` with the same parameters."""
+        from sklearn.mixture import GaussianMixture as Peer
+
+        check_is_fitted(self)
+        options = {name: value for name, value in self.get_params().items() if name in Peer().get_params()}
+        peer = Peer(**options)
+        for name in (
+            "weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "converged_",
+            "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_", "feature_names_in_",
+        ):  # fmt: skip
+            if hasattr(self, name):
+                setattr(peer, name, np.copy(value) if isinstance(value := getattr(self, name), np.ndarray) else value)
+        return peer
+
+
+def _with_given(
+    family: Gaussian,
+    start: MixtureParams[Any],
+    weights: FloatArray | None,
+    means: FloatArray | None,
+    precisions: FloatArray | None,
+) -> MixtureParams[Any]:
+    """Return a start with what the user gave in place of what was found."""
+    theta = start.components
+    if means is not None:
+        theta = family.with_means(theta, means)
+    if precisions is not None:
+        theta = family.with_precisions(theta, precisions)
+    return replace(start, components=theta, weights=start.weights if weights is None else weights)

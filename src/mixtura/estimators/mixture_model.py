@@ -1,0 +1,74 @@
+"""`MixtureModel`: a mixture of any family."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from mixtura.estimators.base import BaseMixture
+from mixtura.models.mixture import Mixture
+
+
+class MixtureModel(BaseMixture):
+    """Mixture of one family fitted by maximum likelihood.
+
+    Parameters
+    ----------
+    family : Family
+        Distribution of a component, such as `families.Poisson()`.
+    n_components : int, default 1
+        Number of components, k.
+    tol, max_iter, n_init, init_params, random_state, warm_start, verbose, verbose_interval, n_threads
+        As in `GaussianMixture`.
+
+    Attributes
+    ----------
+    weights_ : (k,) array
+        Mixing weights.
+    rates_, means_, ... : array
+        Whatever the family's parameters are called, in the data's own units.
+    loglik_, converged_, n_iter_, lower_bound_, lower_bounds_, result_, model_, params_
+        As in `GaussianMixture`.
+
+    Examples
+    --------
+    >>> from mixtura import MixtureModel
+    >>> from mixtura.families import Poisson
+    >>> mixture = MixtureModel(Poisson(), 2, random_state=0).fit([0, 1, 0, 2, 1, 19, 22, 20])
+    >>> sorted(mixture.rates_[:, 0].round(3).tolist())
+    [0.8, 20.333]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMixture._parameter_constraints,
+        "family": [object],
+    }
+
+    def __init__(
+        self,
+        family: Any,
+        n_components: int = 1,
+        *,
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        n_threads: int | None = None,
+    ) -> None:
+        self.family = family
+        self.n_components = n_components
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_threads = n_threads
+
+    def _make_model(self) -> Mixture[Any]:
+        return Mixture(self.family, self.n_components)

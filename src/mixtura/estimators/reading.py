@@ -1,0 +1,28 @@
+"""From what a user passes to a source of rows, with scikit-learn's conventions on names and shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from mixtura.model import Source
+from mixtura.sources import as_source
+
+
+def read(estimator: Any, X: Any, sample_weight: Any = None, *, reset: bool) -> Source:
+    """Return the rows of `X` as a source.
+
+    With `reset`, record the number and names of the features on `estimator`; else check them against it.
+    """
+    source = as_source(X, weight=sample_weight)
+    shape = (source.n_rows, source.n_features)
+    if source.n_features == 0:
+        raise ValueError(f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+    if source.n_rows == 0:
+        raise ValueError(f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required.")
+    named = X if nw.dependencies.is_into_dataframe(X) else np.empty((1, source.n_features))
+    validate_data(estimator, named, reset=reset, skip_check_array=True)
+    return source

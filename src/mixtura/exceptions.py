@@ -1,0 +1,15 @@
+"""Warnings and errors of the library."""
+
+from __future__ import annotations
+
+
+class CollapseWarning(UserWarning):
+    """A component lost its rows or its width and was kept at a floor; the message names it."""
+
+
+class FitError(ValueError):
+    """No start of a fit led to finite parameters; the message says at which row or component it failed."""
+
+
+class ModelFileError(ValueError):
+    """A model file is damaged, or not a model file; the message says where."""

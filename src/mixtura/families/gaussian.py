@@ -1,0 +1,163 @@
+"""The Gaussian family: means, covariances of one structure, and a frame in which both are held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from math import log, pi
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray
+from mixtura.families.covariance import Covariance, Full
+from mixtura.families.linalg import ratio
+from mixtura.frame import EPS, Frame
+from mixtura.model import Event, EventKind
+from mixtura.stats import Sums
+
+LOG_2PI = log(2 * pi)
+DIGITS_LOST = 1e-10  # most relative error that a pivot far from the new mean may bring to a variance
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianParams:
+    """Parameters of k Gaussian components in d dimensions, in frame coordinates.
+
+    Attributes
+    ----------
+    frame : Frame
+        Where frame coordinates lie.
+    means : (k, d) array
+        Component means.
+    covariances, factors : array
+        In the shape of the structure; a factor L has ``L' L`` the precision.
+    pivot : (k, d) array
+        The points about which moments are taken: the means, unless these moved too far from the data.
+    """
+
+    frame: Frame
+    means: FloatArray
+    covariances: FloatArray
+    factors: FloatArray
+    pivot: FloatArray
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Multivariate normal components.
+
+    Parameters
+    ----------
+    covariance : Covariance
+        `Full()`, `Tied()`, `Diag()` or `Spherical()`.
+    reg_covar : float
+        Added to every variance at each update, in squared units of the data, as scikit-learn does.
+    """
+
+    covariance: Covariance = Full()
+    reg_covar: float = 0.0
+    name: ClassVar[str] = "gaussian"
+    support: ClassVar[str] = "finite numbers"
+
+    def in_support(self, x: FloatArray) -> BoolArray:
+        """Tell which values (n, d) a component can yield."""
+        return np.isfinite(x)
+
+    def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray) -> Frame:
+        """Choose the frame of columns of this range."""
+        return Frame.from_range(low, high, centre, isotropic=self.covariance.isotropic)
+
+    def blank(self, frame: Frame, n_components: int) -> GaussianParams:
+        """Return unit components at the centre of the frame."""
+        d = len(frame.shift)
+        means = np.zeros((n_components, d))
+        unit = self.covariance.identity(n_components, d)
+        return GaussianParams(frame=frame, means=means, covariances=unit, factors=unit, pivot=means)
+
+    def log_density(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
+        """Return the (n, k) log-densities (formula E1)."""
+        z = theta.frame.enter(x)
+        distance = self.covariance.squared_distance(theta.factors, theta.means, z)
+        density: FloatArray = self.log_peaks(theta) - distance / 2
+        return density
+
+    def log_peaks(self, theta: GaussianParams) -> FloatArray:
+        """Return each component's log-density at its mean, (k,)."""
+        k, d = theta.means.shape
+        log_det = self.covariance.log_det(theta.factors, k, d)
+        return log_det + theta.frame.log_jacobian - d / 2 * LOG_2PI
+
+    def suffstats(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
+        """Return the moments about the pivot (formulas S1 to S3)."""
+        return self.covariance.moments(theta.frame.enter(x), resp, theta.pivot)
+
+    def update(self, sums: Any, theta: GaussianParams) -> tuple[GaussianParams, list[Event]]:
+        """Return the maximum-likelihood parameters, kept above the floor of what the numbers can carry."""
+        shift = ratio(sums.s1, sums.s0, theta.means - theta.pivot)
+        covariances = self.covariance.estimate(sums, theta.pivot, shift, theta.covariances)
+        covariances = self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
+        return self._assemble(theta.frame, theta.pivot + shift, covariances)
+
+    def recentre(self, sums: Any, theta: GaussianParams) -> GaussianParams | None:
+        """Return `theta` about the means that `sums` give, if these are so many sigma away that digits are lost.
+
+        Variances about the new mean are found by subtraction; after a move of t sigma that costs eps t**2.
+        """
+        k, d = theta.means.shape
+        shift = ratio(sums.s1, sums.s0, 0.0)
+        covariances = self.covariance.estimate(sums, theta.pivot, shift, theta.covariances)
+        variances = self.covariance.variances(covariances, k, d) + self.reg_covar * theta.frame.scale**2
+        least = np.maximum(variances, theta.frame.floor**2)
+        if (EPS * shift**2 <= DIGITS_LOST * least).all():
+            return None
+        return replace(theta, pivot=theta.pivot + shift)
+
+    def pivot(self, theta: GaussianParams) -> str:
+        """Digest the point about which moments are taken."""
+        parts = (theta.frame.shift, theta.frame.scale, theta.pivot)
+        return blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest()
+
+    def sample(self, theta: GaussianParams, labels: Any, rng: np.random.Generator) -> FloatArray:
+        """Draw one row from the component named by each of `labels` (n,)."""
+        k, d = theta.means.shape
+        roots = np.linalg.cholesky(self.covariance.expand(theta.covariances, k, d))
+        noise = rng.standard_normal((len(labels), d))
+        z = theta.means[labels] + np.einsum("nij,nj->ni", roots[labels], noise)
+        return theta.frame.leave(z)
+
+    def n_parameters(self, theta: GaussianParams) -> int:
+        """Return the number of free parameters of the components."""
+        k, d = theta.means.shape
+        return k * d + self.covariance.n_parameters(k, d)
+
+    def attributes(self, theta: GaussianParams) -> dict[str, FloatArray]:
+        """Return the parameters in the data's own units, by scikit-learn's names and in its shapes."""
+        factors = self.covariance.scale_factors(theta.factors, theta.frame.scale)
+        return {
+            "means_": theta.frame.leave(theta.means),
+            "covariances_": self.covariance.rescale(theta.covariances, 1 / theta.frame.scale),
+            "precisions_": self.covariance.precisions(factors),
+            "precisions_cholesky_": self.covariance.upper(factors),
+        }
+
+    def with_means(self, theta: GaussianParams, means: FloatArray) -> GaussianParams:
+        """Return `theta` with these means, given in the data's own units."""
+        centred = theta.frame.enter(means)
+        return replace(theta, means=centred, pivot=centred)
+
+    def with_precisions(self, theta: GaussianParams, precisions: FloatArray) -> GaussianParams:
+        """Return `theta` with these precisions, given in the data's own units."""
+        factors = self.covariance.factor_precisions(precisions)
+        factors = self.covariance.scale_factors(factors, 1 / theta.frame.scale)
+        return replace(theta, factors=factors, covariances=self.covariance.invert(factors))
+
+    def _assemble(
+        self, frame: Frame, means: FloatArray, covariances: FloatArray
+    ) -> tuple[GaussianParams, list[Event]]:
+        kept, factors, raised = self.covariance.factorize(covariances, frame.floor)
+        theta = GaussianParams(frame=frame, means=means, covariances=kept, factors=factors, pivot=means)
+        return theta, [
+            Event(EventKind.FLOOR, j, f"the covariance of component {j} collapsed and was raised to the floor")
+            for j in raised
+        ]

@@ -1,0 +1,101 @@
+"""The Poisson family: independent counts in each column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import lgamma
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.families.linalg import ratio
+from mixtura.frame import Frame
+from mixtura.model import Event
+from mixtura.stats import Sums
+
+
+@dataclass(frozen=True, eq=False)
+class PoissonParams:
+    """Rates of k components in d columns, (k, d)."""
+
+    rates: FloatArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PoissonSums(Sums):
+    """Sum of the responsibilities, (k,), and of ``r x``, (k, d)."""
+
+    s0: FloatArray
+    s1: FloatArray
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Independent Poisson counts in each column (formulas E7, M7)."""
+
+    name: ClassVar[str] = "poisson"
+    support: ClassVar[str] = "whole numbers from 0"
+
+    def in_support(self, x: FloatArray) -> BoolArray:
+        """Tell which values (n, d) are counts."""
+        valid: BoolArray = np.isfinite(x) & (x >= 0) & (np.floor(x) == x)
+        return valid
+
+    def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray) -> Frame:
+        """Return the identity: counts are used as they are."""
+        return Frame.identity(len(low))
+
+    def blank(self, frame: Frame, n_components: int) -> PoissonParams:
+        """Return unit rates."""
+        return PoissonParams(rates=np.ones((n_components, len(frame.shift))))
+
+    def log_density(self, theta: PoissonParams, x: FloatArray) -> FloatArray:
+        """Return the (n, k) log-probabilities (formula E7); a rate of 0 allows only counts of 0."""
+        positive = theta.rates > 0
+        log_rates = np.log(theta.rates, out=np.zeros_like(theta.rates), where=positive)
+        density = x @ log_rates.T - theta.rates.sum(axis=1) - log_factorial(x).sum(axis=1)[:, None]
+        impossible = (x > 0).astype(np.float64) @ (~positive).astype(np.float64).T > 0
+        return np.where(impossible, -np.inf, density)
+
+    def suffstats(self, theta: PoissonParams, x: FloatArray, resp: FloatArray) -> PoissonSums:
+        """Return the counts and sums of each component."""
+        return PoissonSums(s0=resp.sum(axis=0), s1=resp.T @ x)
+
+    def update(self, sums: PoissonSums, theta: PoissonParams) -> tuple[PoissonParams, list[Event]]:
+        """Return the mean count of each component and column (formula M7)."""
+        return PoissonParams(rates=ratio(sums.s1, sums.s0, theta.rates)), []
+
+    def recentre(self, sums: PoissonSums, theta: PoissonParams) -> None:
+        """Return None: sums of counts have no pivot."""
+
+    def pivot(self, theta: PoissonParams) -> str:
+        """Return the empty digest: sums of counts have no pivot."""
+        return ""
+
+    def sample(self, theta: PoissonParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
+        """Draw one row of counts from the component named by each of `labels` (n,)."""
+        return rng.poisson(theta.rates[labels]).astype(np.float64)
+
+    def n_parameters(self, theta: PoissonParams) -> int:
+        """Return the number of rates."""
+        return theta.rates.size
+
+    def attributes(self, theta: PoissonParams) -> dict[str, FloatArray]:
+        """Return the rates."""
+        return {"rates_": theta.rates}
+
+    def fused(self, n_components: int, n_features: int) -> bool:
+        """Return False: the composed path serves counts of any size."""
+        return False
+
+    def e_blocks(self, log_weights: FloatArray, theta: Any, x: FloatArray, weight: Any) -> Any:
+        """Refuse: there is no compiled kernel."""
+        raise NotImplementedError("the Poisson family has no compiled kernel")
+
+
+def log_factorial(x: FloatArray) -> FloatArray:
+    """Return log x! of counts, evaluating each distinct count once."""
+    values, where = np.unique(x, return_inverse=True)
+    logs = np.array([lgamma(value + 1.0) for value in values])
+    return logs[where].reshape(x.shape)

@@ -1,0 +1,197 @@
+"""Where EM starts: the range and frame of the data, and responsibilities on a bounded sample of rows.
+
+All draws go by the inverse of the cumulative weights, so a row of weight w is drawn as w copies of it would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mixtura._types import FloatArray, IntArray
+from mixtura.blocks import BLOCK_ROWS, Chunk
+from mixtura.model import Family, Source
+from mixtura.models.mixture import Mixture, MixtureParams
+
+SAMPLE_ROWS = 1 << 14  # rows that a start looks at; k-means on more finds the same centres
+SAMPLE_ROWS_A_COMPONENT = 256
+KMEANS_ITERATIONS = 100
+BLEND = 0.1  # share of all rows mixed into a start whose own rows leave it without width
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What one look over the data tells: the range and the middle of each column, (d,)."""
+
+    low: FloatArray
+    high: FloatArray
+    centre: FloatArray
+
+
+def survey(source: Source, family: Family[Any, Any]) -> Survey:
+    """Check every value and return the range of the rows that have weight.
+
+    Raises
+    ------
+    ValueError
+        Names the first row and column whose value is missing, infinite or outside the family's support.
+    """
+    low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
+    names = getattr(source, "names", None)
+    for chunk_low, chunk_high in source.map_rows(lambda chunk: _range(chunk, family, names)):
+        low, high = np.minimum(low, chunk_low), np.maximum(high, chunk_high)
+    rows, _ = source.sample(4096, np.random.default_rng(0))
+    return Survey(low, high, np.median(rows, axis=0))
+
+
+def check_rows(x: FloatArray, family: Family[Any, Any], first: int, names: tuple[str, ...] | None) -> None:
+    """Raise a `ValueError` that names the first value, row and column outside the family's support."""
+    good = family.in_support(x)
+    if good.all():
+        return
+    row, column = np.unravel_index(int(np.argmin(good)), good.shape)
+    value = x[row, column]
+    where = f"row {first + row}, column {column if names is None else repr(names[column])}"
+    if np.isfinite(value):
+        raise ValueError(f"{where} is {value:g}: a {family.name} component takes {family.support} only")
+    kind = "NaN" if np.isnan(value) else "infinity"
+    raise ValueError(
+        f"Input X contains {kind}: {where} is {value}, expected {family.support}; remove the row or fill it in"
+    )
+
+
+def _range(chunk: Chunk, family: Family[Any, Any], names: Any) -> tuple[FloatArray, FloatArray]:
+    low, high = np.full(chunk.x.shape[1], np.inf), np.full(chunk.x.shape[1], -np.inf)
+    for part in chunk.split(16 * BLOCK_ROWS):
+        x = part.packed().x
+        check_rows(x, family, part.first * BLOCK_ROWS, names)
+        if part.weight is not None:
+            x = x[part.weight > 0]
+        low = np.minimum(low, x.min(axis=0, initial=np.inf))
+        high = np.maximum(high, x.max(axis=0, initial=-np.inf))
+    return low, high
+
+
+def start(
+    source: Source, model: Mixture[Any], found: Survey, method: str, rng: np.random.Generator
+) -> MixtureParams[Any]:
+    """Return parameters to start EM from.
+
+    Parameters
+    ----------
+    source : Source
+        The rows, of which a bounded sample is used.
+    model : Mixture
+        What will be fitted.
+    found : Survey
+        Range of the data.
+    method : str
+        A key of `METHODS`.
+    rng : numpy.random.Generator
+        Decides the sample and the start.
+    """
+    k = model.n_components
+    rows, weight = source.sample(max(SAMPLE_ROWS, SAMPLE_ROWS_A_COMPONENT * k), rng)
+    blank = model.family.blank(model.family.frame(found.low, found.high, found.centre), k)
+    points = _comparable(rows, found)
+    resp = METHODS[method](points, weight, k, rng) * weight[:, None]
+    params, events = model.from_resp(blank, rows, resp)
+    if events or not (params.weights > 0).all():
+        # Components without rows or width of their own also get a little of all rows: a start must not be collapsed.
+        resp = (1 - BLEND) * resp + BLEND * weight[:, None] / k
+        params, _ = model.from_resp(blank, rows, resp)
+    return params
+
+
+def random(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Give every row random responsibilities."""
+    resp = rng.random((len(points), k))
+    return resp / resp.sum(axis=1, keepdims=True)
+
+
+def random_from_data(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Assign rows to the nearest of k rows drawn at random."""
+    chosen: list[int] = []
+    for _ in range(k):
+        left = weight.copy()
+        left[chosen] = 0.0
+        chosen += _draw(left, 1, rng).tolist()
+    return _one_hot(_nearest(points, points[chosen]), k)
+
+
+def kmeans_plus_plus(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Assign rows to the nearest of k rows drawn far apart."""
+    return _one_hot(_nearest(points, _spread(points, weight, k, rng)), k)
+
+
+def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Assign rows by k-means from rows drawn far apart."""
+    centres = _spread(points, weight, k, rng)
+    labels = _nearest(points, centres)
+    for _ in range(KMEANS_ITERATIONS):
+        resp = _one_hot(labels, k) * weight[:, None]
+        counts = resp.sum(axis=0)[:, None]
+        centres = np.divide(resp.T @ points, counts, out=centres, where=counts > 0)
+        before, labels = labels, _nearest(points, centres)
+        if (labels == before).all():
+            break
+    return _one_hot(labels, k)
+
+
+METHODS: dict[str, Callable[[FloatArray, FloatArray, int, np.random.Generator], FloatArray]] = {
+    "kmeans": kmeans,
+    "k-means++": kmeans_plus_plus,
+    "random": random,
+    "random_from_data": random_from_data,
+}
+
+
+def _comparable(rows: FloatArray, found: Survey) -> FloatArray:
+    """Shift rows to the centre and divide by one number: distances keep the data's proportions, at any unit."""
+    reach = float(np.maximum(found.high - found.centre, found.centre - found.low).max())
+    return (rows - found.centre) / (reach if reach > 0 else 1.0)
+
+
+def _spread(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Draw k rows by greedy k-means++ (Arthur & Vassilvitskii 2007): the best of a few candidates each time."""
+    candidates = 2 + int(np.log(k))
+    chosen = _draw(weight, 1, rng).tolist()
+    nearest = _squared_distance(points, points[chosen])[:, 0]
+    while len(chosen) < k:
+        gain = weight * nearest
+        tried = _draw(gain if gain.any() else weight, candidates, rng)
+        distance = np.minimum(nearest[:, None], _squared_distance(points, points[tried]))
+        best = int(np.argmin(weight @ distance))
+        chosen.append(int(tried[best]))
+        nearest = distance[:, best]
+    return points[chosen]
+
+
+def _draw(weight: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
+    """Draw row numbers in proportion to `weight`; never one of weight 0."""
+    cumulative = np.cumsum(weight)
+    drawn = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
+    last = int(np.flatnonzero(weight)[-1])
+    return np.minimum(drawn, last)
+
+
+def _squared_distance(points: FloatArray, centres: FloatArray) -> FloatArray:
+    """Return (n, k) squared distances, by differences: an expanded square would cancel."""
+    distance = np.empty((len(points), len(centres)))
+    for j, centre in enumerate(centres):
+        gap = points - centre
+        distance[:, j] = np.einsum("nd,nd->n", gap, gap)
+    return distance
+
+
+def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
+    return _squared_distance(points, centres).argmin(axis=1)
+
+
+def _one_hot(labels: IntArray, k: int) -> FloatArray:
+    resp = np.zeros((len(labels), k))
+    resp[np.arange(len(labels)), labels] = 1.0
+    return resp

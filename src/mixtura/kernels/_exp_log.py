@@ -1,0 +1,100 @@
+"""The vector exponential and logarithm, within one unit in the last place.
+
+Both cut their argument down to a short interval around 0 or 1, evaluate a polynomial there and put the power of
+two back as exponent bits. No table, no branch. On one core of an EPYC 7003: exp 1.05 ns a value, log 1.8 ns,
+where libm takes 10.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mixtura.kernels._vec8 import IVEC, VEC, Code, Vector, compiled, const, emit_fma, iconst, lanes, vec8
+
+LN2_HIGH = float.fromhex("0x1.62e42feep-1")  # ln 2 to 32 bits: its product with an exponent is exact
+LN2_LOW = 1.9082149292705877e-10  # ln 2 - LN2_HIGH
+ROUND_AND_BIAS = 1.5 * 2.0**52 + 1023  # x + this holds the integer nearest to x, + 1023, in its lowest bits
+EXP_LOWEST = -708.0  # exp(-708.4) is the smallest normal number
+
+# exp(r) for |r| <= ln(2)/2: the polynomial of degree 11 that passes through exp at the 12 Chebyshev points of the
+# interval, within 3e-18 (0.03 ulp) before its coefficients are rounded. The first two, of 1 and r, round to 1.
+# These are the other ten. The test suite derives them again in exact arithmetic.
+EXP_COEFFICIENTS = (
+    0.5000000000000019, 0.1666666666666668, 0.0416666666664881, 0.008333333333319601,
+    0.0013888888952314775, 0.00019841269890047113, 2.4801485482328494e-05, 2.755724091857897e-06,
+    2.763263963904103e-07, 2.5110037605963777e-08,
+)  # fmt: skip
+
+# (2 artanh(s) / s - 2) / s**2 = 2/3 + 2/5 s**2 + 2/7 s**4 + ... as a polynomial in s**2, by the same rule: of
+# degree 6, through the 7 Chebyshev points of 0 <= s**2 <= ((sqrt(2) - 1) / (sqrt(2) + 1))**2; 4e-18 from log.
+LOG_COEFFICIENTS = (
+    0.666666666666667, 0.39999999999899505, 0.28571428625975487, 0.2222221113479508,
+    0.18182889125261723, 0.15331721600556042, 0.14616449685043406,
+)  # fmt: skip
+ONE_BITS, SQRT_HALF_BITS = 0x3FF0000000000000, 0x3FE6A09E667F3BCD  # of 1.0 and of sqrt(1/2)
+FRACTION_BITS = 2**52 - 1
+TWO_52_BITS = 0x4330000000000000  # of 2.0**52: an integer in the lowest bits is then added to it
+SMALLEST_NORMAL = 2.0**-1022
+
+
+def _polynomial(builder: Any, x: Code, coefficients: tuple[float, ...]) -> Code:
+    """Estrin's scheme: neighbors join by x, pairs by x**2, fours by x**4. A tenth faster than Horner's rule."""
+    terms, power = [const(c) for c in coefficients], x
+    while True:
+        pairs = zip(terms[0::2], terms[1::2], strict=False)
+        terms = [emit_fma(builder, odd, power, even) for even, odd in pairs] + terms[len(terms) & ~1 :]
+        if len(terms) == 1:
+            return terms[0]
+        power = builder.fmul(power, power)
+
+
+def exp(v: Vector) -> Vector:
+    """Return the exponential of v, up to 709; 0 below -708."""
+    return lanes(np.where(v < EXP_LOWEST, 0.0, np.exp(v)))
+
+
+@compiled(exp, vec8, vec8)
+def _exp(builder: Any, v: Code) -> Code:
+    # v = n ln 2 + r with |r| <= ln(2)/2, and n + 1023, the exponent of 2**n, in the lowest bits of `rounded`
+    rounded = emit_fma(builder, v, const(1 / math.log(2)), const(ROUND_AND_BIAS))
+    n = builder.fsub(rounded, const(ROUND_AND_BIAS))
+    r = emit_fma(builder, n, const(-LN2_LOW), emit_fma(builder, n, const(-LN2_HIGH), v))
+    # 1 + r (1 + r q(r)), in this form: 1 + (r + r**2 q) errs by 1.08 ulp
+    q = _polynomial(builder, r, EXP_COEFFICIENTS)
+    e = emit_fma(builder, emit_fma(builder, q, r, const(1.0)), r, const(1.0))
+    scale = builder.bitcast(builder.shl(builder.bitcast(rounded, IVEC), iconst(52)), VEC)
+    # Only a true comparison gives 0: NaN makes r NaN and stays.
+    return builder.select(builder.fcmp_ordered("<", v, const(EXP_LOWEST)), const(0.0), builder.fmul(e, scale))
+
+
+def log(v: Vector) -> Vector:
+    """Return the natural logarithm; -inf at 0, NaN below."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return lanes(np.log(v))
+
+
+@compiled(log, vec8, vec8)
+def _log(builder: Any, v: Code) -> Code:
+    # v = 2**k m with sqrt(1/2) <= m < sqrt(2); subnormal v is first made normal by 2**54
+    tiny = builder.fcmp_ordered("<", v, const(SMALLEST_NORMAL))
+    bits = builder.bitcast(builder.select(tiny, builder.fmul(v, const(2.0**54)), v), IVEC)
+    bits = builder.add(bits, iconst(ONE_BITS - SQRT_HALF_BITS))
+    exponent = builder.or_(builder.lshr(bits, iconst(52)), iconst(TWO_52_BITS))
+    bias = builder.select(tiny, const(2.0**52 + 1023 + 54), const(2.0**52 + 1023))
+    k = builder.fsub(builder.bitcast(exponent, VEC), bias)
+    m = builder.bitcast(builder.add(builder.and_(bits, iconst(FRACTION_BITS)), iconst(SQRT_HALF_BITS)), VEC)
+    # log(1 + f) = 2 artanh(s), s = f / (2 + f), written f - f**2/2 + s (f**2/2 + series): f itself is exact
+    f = builder.fsub(m, const(1.0))
+    s = builder.fdiv(f, builder.fadd(f, const(2.0)))
+    square = builder.fmul(s, s)
+    series = builder.fmul(square, _polynomial(builder, square, LOG_COEFFICIENTS))
+    half = builder.fmul(builder.fmul(f, f), const(0.5))
+    low = emit_fma(builder, s, builder.fadd(half, series), builder.fmul(k, const(LN2_LOW)))
+    value = emit_fma(builder, k, const(LN2_HIGH), builder.fsub(f, builder.fsub(half, low)))
+    # 0 gives -inf; +inf and NaN give themselves; negative numbers NaN
+    positive = builder.fcmp_ordered(">", v, const(0.0))
+    finite = builder.fcmp_ordered("<", v, const(math.inf))
+    zero = builder.fcmp_ordered("==", v, const(0.0))
+    value = builder.select(finite, value, v)
+    return builder.select(positive, value, builder.select(zero, const(-math.inf), const(math.nan)))

@@ -1,0 +1,117 @@
+"""What the words of ``simd`` are made with: the type of a vector, and the LLVM code of its simplest steps.
+"""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import lower_builtin, models, register_model
+from numpy.typing import NDArray
+
+LANES = 8  # the same on every processor: the order of each sum, so every bit of a result, depends on it
+
+Vector: TypeAlias = NDArray[np.float64]  # for a type checker; compiled it is vec8, else _Lanes
+Code: TypeAlias = Any  # an LLVM value: llvmlite has no type hints
+Emitter: TypeAlias = Callable[..., Code]
+
+
+class _Lanes(np.ndarray):
+    """A vector outside the compiler. Its ``+=`` makes a new vector, as in compiled code."""
+
+    __iadd__ = np.ndarray.__add__
+    __isub__ = np.ndarray.__sub__
+    __imul__ = np.ndarray.__mul__
+    __itruediv__ = np.ndarray.__truediv__
+
+
+def lanes(values: Any) -> Vector:
+    """Return eight values as a vector outside the compiler."""
+    return np.array(values, dtype=np.float64).view(_Lanes)
+
+
+class Vec8(types.Type):
+    """Numba's type of a vector."""
+
+    def __init__(self) -> None:
+        super().__init__(name="vec8")
+
+
+vec8 = Vec8()
+
+F64, I32, I64 = ir.DoubleType(), ir.IntType(32), ir.IntType(64)
+VEC, IVEC = ir.VectorType(F64, LANES), ir.VectorType(I64, LANES)
+
+
+@register_model(Vec8)
+class _Vec8Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, VEC)
+
+
+def compiled(word: Callable[..., Any], result: Any, *arguments: Any) -> Callable[[Emitter], Emitter]:
+    """Pair a word with the function that emits its LLVM code.
+
+    Numba then compiles calls of ``word`` with arguments of these types to what ``emit(builder, *values)``
+    returns, and never looks into the word's own body.
+    """
+
+    def register(emit: Emitter) -> Emitter:
+        typing = {"cases": [signature(result, *arguments)]}
+        infer_global(word)(type(f"Type_{word.__name__}", (ConcreteTemplate,), typing))
+        lower_builtin(word, *arguments)(lambda context, builder, sig, values: emit(builder, *values))
+        return emit
+
+    return register
+
+
+def const(x: float) -> Code:
+    """Return x in every lane."""
+    return ir.Constant(VEC, [float(x)] * LANES)
+
+
+def iconst(x: int) -> Code:
+    """Return the 64-bit integer x in every lane."""
+    return ir.Constant(IVEC, [x] * LANES)
+
+
+def emit_splat(builder: Any, x: Code) -> Code:
+    """Put a number, or an integer, in every lane."""
+    undefined = ir.Constant(ir.VectorType(x.type, LANES), ir.Undefined)
+    one = builder.insert_element(undefined, x, I32(0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+
+
+def emit_call(builder: Any, name: str, *arguments: Code) -> Code:
+    """Call one of LLVM's functions of vectors."""
+    kind = ir.FunctionType(VEC, [VEC] * len(arguments))
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def emit_fma(builder: Any, a: Code, b: Code, c: Code) -> Code:
+    """Return a * b + c, rounded once."""
+    return emit_call(builder, "llvm.fma.v8f64", a, b, c)
+
+
+@functools.cache
+def has_fma() -> bool:
+    """Whether fused multiply-add is an instruction of the processor that Numba compiles for.
+
+    LLVM itself is asked, by compiling one, so ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` count. The first
+    call takes milliseconds.
+    """
+    triple, name, features = cpu_target.target_context.codegen().magic_tuple()
+    module = ir.Module()
+    module.triple = triple
+    probe = ir.Function(module, ir.FunctionType(VEC, [VEC, VEC, VEC]), "probe")
+    builder = ir.IRBuilder(probe.append_basic_block())
+    builder.ret(emit_fma(builder, *probe.args))
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=name, features=features)
+    assembly = machine.emit_assembly(llvm.parse_assembly(str(module)))
+    return re.search(r"\bfma\b", assembly) is None  # libm's function, called where there is no instruction

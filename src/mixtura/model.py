@@ -1,0 +1,152 @@
+"""The protocols: what a model, a family and a source of rows must provide.
+
+A model is frozen configuration with pure functions on parameters, which are frozen values. It knows nothing of
+chunks, threads or tolerance. Its E-step yields sums and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.stats import Forest, Stats, Sums
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mixtura.blocks import Chunk
+    from mixtura.frame import Frame
+
+P = TypeVar("P")
+S = TypeVar("S", bound=Stats)
+T = TypeVar("T")
+M = TypeVar("M", bound=Sums)
+R = TypeVar("R")
+
+
+class EventKind(Enum):
+    """What can happen to a component in an update."""
+
+    EMPTY = "empty"
+    FLOOR = "floor"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to one component in an update, as a value.
+
+    Attributes
+    ----------
+    kind : EventKind
+        What happened.
+    component : int
+        To which component.
+    message : str
+        The same in words.
+    iteration : int
+        In which update; 0 while it is not known.
+    """
+
+    kind: EventKind
+    component: int
+    message: str
+    iteration: int = 0
+
+    def at(self, iteration: int) -> Self:
+        """Return this event as one of the given iteration."""
+        return replace(self, iteration=iteration)
+
+
+class Model(Protocol[P, S]):
+    """One latent structure; all functions are pure."""
+
+    def e_step(self, params: P, chunk: Chunk, /) -> S:
+        """Return the sums over one chunk of rows, by composed NumPy; additive over chunks."""
+
+    def e_blocks(self, params: P, chunk: Chunk, /) -> S:
+        """Return a stack with the sums of each block of a chunk, by a compiled kernel."""
+
+    def compiles(self, n_rows: int, n_features: int, /) -> bool:
+        """Tell whether data of this many rows repay the compiled kernel, and there is one for this machine."""
+
+    def stack_bytes(self, params: P, /) -> int:
+        """Return the memory that the sums of one block take."""
+
+    def m_step(self, stats: S, params: P, /) -> tuple[P, Sequence[Event]]:
+        """Return the parameters that maximize the expected objective, and what happened to components."""
+
+    def recentre(self, stats: S, params: P, /) -> P | None:
+        """Return the same parameters about a better pivot if `stats` lost too many digits to theirs."""
+
+    def same(self, a: P, b: P, /) -> bool:
+        """Tell whether two parameters are equal bit for bit."""
+
+    def log_prior(self, params: P, /) -> float:
+        """Return the log prior density: 0 for maximum likelihood."""
+
+
+class Family(Protocol[T, M]):
+    """The distribution of a component, with parameters `T` for all components at once and sums `M`."""
+
+    name: str
+    support: str  # in words, for errors
+
+    def in_support(self, x: FloatArray, /) -> BoolArray:
+        """Tell which values (n, d) a component can yield."""
+
+    def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray, /) -> Frame:
+        """Choose the coordinates for columns of this range, or refuse them."""
+
+    def blank(self, frame: Frame, n_components: int, /) -> T:
+        """Return parameters that only fix the frame and the pivot, to take the first sums about."""
+
+    def log_density(self, theta: T, x: FloatArray, /) -> FloatArray:
+        """Return the (n, k) log-densities of rows under each component."""
+
+    def suffstats(self, theta: T, x: FloatArray, resp: FloatArray, /) -> M:
+        """Return the sums over rows weighted by `resp` (n, k); `theta` supplies the pivot."""
+
+    def update(self, sums: M, theta: T, /) -> tuple[T, Sequence[Event]]:
+        """Return the parameters that maximize the expected log-density."""
+
+    def recentre(self, sums: M, theta: T, /) -> T | None:
+        """Return `theta` about a better pivot where `sums` lost too many digits to the present one."""
+
+    def pivot(self, theta: T, /) -> str:
+        """Digest the point about which sums are taken: sums about different points do not add."""
+
+    def sample(self, theta: T, labels: IntArray, rng: np.random.Generator, /) -> FloatArray:
+        """Draw one row from the component named by each label."""
+
+    def n_parameters(self, theta: T, /) -> int:
+        """Return the number of free parameters of all components."""
+
+    def attributes(self, theta: T, /) -> dict[str, FloatArray]:
+        """Return the parameters in the data's own units, by their public names."""
+
+    def fused(self, n_components: int, n_features: int, /) -> bool:
+        """Tell whether there is a compiled kernel for mixtures of this size."""
+
+    def e_blocks(self, log_weights: FloatArray, theta: T, x: FloatArray, weight: FloatArray | None, /) -> Any:
+        """Run that kernel: return log-likelihoods, weights and sums, each stacked by block."""
+
+
+class Source(Protocol):
+    """Rows that can be read again and again in the same order; the only place that knows where they are."""
+
+    n_rows: int
+    n_features: int
+
+    def fold(self, steps: Sequence[Callable[[Chunk], Forest[S]]], /) -> list[S]:
+        """Return, for every step, the canonical sum over all rows, reading them once."""
+
+    def map_rows(self, step: Callable[[Chunk], R], /) -> Iterator[R]:
+        """Apply `step` to each chunk, in order."""
+
+    def sample(self, n: int, rng: np.random.Generator, /) -> tuple[FloatArray, FloatArray]:
+        """Return at most `n` rows drawn without replacement, in order, and their weights."""
+
+

@@ -1,0 +1,149 @@
+"""The finite mixture: each row comes from one of k components of a family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from mixtura._types import FloatArray, IntArray
+from mixtura.blocks import Chunk
+from mixtura.families.linalg import is_occupied
+from mixtura.model import Event, EventKind, Family
+from mixtura.stats import Stats, Sums
+from mixtura.values import same_bits, size_in_bytes
+
+T = TypeVar("T")
+
+COMPILED_WORK = 1 << 20  # n k d from which loading a cached kernel repays itself: benchmarks/start.py
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureParams(Generic[T]):
+    """Mixing weights (k,) that sum to one, and the parameters of the components."""
+
+    weights: FloatArray
+    components: T
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MixtureStats(Stats):
+    """Log-likelihood, total weight, and the family's sums, among them the counts ``s0``."""
+
+    components: Any
+
+
+@dataclass(frozen=True)
+class Mixture(Generic[T]):
+    """A mixture of `n_components` distributions of one family.
+
+    Parameters
+    ----------
+    family : Family
+        Distribution of a component.
+    n_components : int
+        Number of components, k.
+    """
+
+    family: Family[T, Any]
+    n_components: int
+
+    def e_step(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
+        """Return the sums over the rows of a chunk, by composed NumPy."""
+        loglik, resp = self.posterior(params, chunk.x)
+        weight = np.ones(len(chunk)) if chunk.weight is None else chunk.weight
+        # A row of weight 0 counts for nothing, even where its density is 0 and its logarithm infinite.
+        total = np.sum(weight * loglik, where=weight > 0)
+        return MixtureStats(
+            loglik=float(total),
+            weight=float(weight.sum()),
+            pivot=self.family.pivot(params.components),
+            components=self.family.suffstats(params.components, chunk.x, resp * weight[:, None]),
+        )
+
+    def e_blocks(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
+        """Return a stack with the sums of each block of a chunk, by the family's compiled kernel."""
+        loglik, weight, sums = self.family.e_blocks(
+            log_weights(params), params.components, chunk.x, chunk.weight
+        )
+        pivot = self.family.pivot(params.components)
+        return MixtureStats(loglik=loglik, weight=weight, pivot=pivot, components=sums)
+
+    def compiles(self, n_rows: int, n_features: int) -> bool:
+        """Tell whether these data repay a compiled kernel and there is one for this machine."""
+        repays = n_rows * self.n_components * n_features >= COMPILED_WORK
+        return repays and self.family.fused(self.n_components, n_features)
+
+    def stack_bytes(self, params: MixtureParams[T]) -> int:
+        """Return the memory of one block's sums: about that of the parameters."""
+        return size_in_bytes(params)
+
+    def posterior(self, params: MixtureParams[T], x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return log-densities (n,) and responsibilities (n, k) of rows (formulas E2, E3).
+
+        A row of density zero under every component has log-density -inf and the mixing weights as its
+        responsibilities.
+        """
+        joint = self.family.log_density(params.components, x) + log_weights(params)
+        top = joint.max(axis=1, keepdims=True)
+        hopeless = np.isneginf(top)
+        shares = np.exp(joint - np.where(hopeless, 0.0, top))
+        total = shares.sum(axis=1, keepdims=True)
+        loglik = np.log(total, out=np.full_like(total, -np.inf), where=~hopeless) + top
+        resp = np.divide(shares, total, out=np.tile(params.weights, (len(x), 1)), where=~hopeless)
+        return loglik[:, 0], resp
+
+    def m_step(self, stats: MixtureStats, params: MixtureParams[T]) -> tuple[MixtureParams[T], Sequence[Event]]:
+        """Return the weights and components that maximize the expected log-likelihood (formula M1)."""
+        counts = stats.components.s0
+        weights = counts / counts.sum()
+        components, events = self.family.update(stats.components, params.components)
+        emptied = np.flatnonzero(~is_occupied(counts) & (params.weights > 0))
+        empty = [
+            Event(EventKind.EMPTY, int(j), f"component {j} lost all its rows and keeps its last parameters")
+            for j in emptied
+        ]
+        return MixtureParams(weights=weights, components=components), [*empty, *events]
+
+    def recentre(self, stats: MixtureStats, params: MixtureParams[T]) -> MixtureParams[T] | None:
+        """Return the same parameters about a better pivot where the sums lost too many digits."""
+        components = self.family.recentre(stats.components, params.components)
+        return None if components is None else replace(params, components=components)
+
+    def same(self, a: MixtureParams[T], b: MixtureParams[T]) -> bool:
+        """Tell whether two parameters are equal bit for bit."""
+        return same_bits(a, b)
+
+    def log_prior(self, params: MixtureParams[T]) -> float:
+        """Return 0: this is maximum likelihood."""
+        return 0.0
+
+    def from_resp(self, blank: T, x: FloatArray, resp: FloatArray) -> tuple[MixtureParams[T], Sequence[Event]]:
+        """Return the parameters that weighted responsibilities (n, k) of rows imply.
+
+        The sums are taken twice, the second time about the means of the first, so that no digits are lost.
+        """
+        theta, _ = self.family.update(self.family.suffstats(blank, x, resp), blank)
+        theta, events = self.family.update(self.family.suffstats(theta, x, resp), theta)
+        counts = resp.sum(axis=0)
+        return MixtureParams(weights=counts / counts.sum(), components=theta), events
+
+    def sample(
+        self, params: MixtureParams[T], n: int, rng: np.random.Generator
+    ) -> tuple[FloatArray, IntArray]:
+        """Draw `n` rows; return them (n, d), grouped by component, and their components (n,)."""
+        counts = rng.multinomial(n, params.weights)
+        labels = np.repeat(np.arange(self.n_components), counts)
+        return self.family.sample(params.components, labels, rng), labels
+
+    def n_parameters(self, params: MixtureParams[T]) -> int:
+        """Return the number of free parameters."""
+        return self.n_components - 1 + self.family.n_parameters(params.components)
+
+
+def log_weights(params: MixtureParams[Any]) -> FloatArray:
+    """Return the logarithms of the mixing weights, -inf for an empty component."""
+    weights = params.weights
+    return np.log(weights, out=np.full_like(weights, -np.inf), where=weights != 0)

@@ -1,0 +1,72 @@
+"""Rows in memory: an array of any real dtype and strides, read chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mixtura._types import Array, FloatArray
+from mixtura.blocks import BLOCK_ROWS, WAVE_ROWS, Chunk
+from mixtura.stats import Forest
+
+R = TypeVar("R")
+
+
+class ArraySource:
+    """Rows of one array in memory.
+
+    Parameters
+    ----------
+    x : (n, d) array
+        Rows, of any real dtype and strides; never copied whole.
+    weight : (n,) array, optional
+        Row weights.
+    names : tuple of str, optional
+        Names of the columns.
+    chunk_rows : int
+        Rows handed out at a time, rounded up to whole blocks. Changes no bit of any result.
+    """
+
+    def __init__(
+        self,
+        x: Array,
+        weight: FloatArray | None = None,
+        names: tuple[str, ...] | None = None,
+        chunk_rows: int = WAVE_ROWS,
+    ) -> None:
+        self._chunk = Chunk(x, weight)
+        self._chunk_rows = -(-chunk_rows // BLOCK_ROWS) * BLOCK_ROWS
+        self.names = names
+        self.n_rows, self.n_features = x.shape
+
+    @property
+    def x(self) -> Array:
+        """The rows, (n, d)."""
+        return self._chunk.x
+
+    @property
+    def weight(self) -> FloatArray | None:
+        """The row weights, (n,), or None for ones."""
+        return self._chunk.weight
+
+    def fold(self, steps: Sequence[Callable[[Chunk], Forest[Any]]]) -> list[Any]:
+        """Return, for every step, the canonical sum over all rows, reading them once."""
+        forests: list[Forest[Any]] = [Forest() for _ in steps]
+        for chunk in self._chunk.split(self._chunk_rows):
+            for forest, step in zip(forests, steps, strict=True):
+                forest.merge(step(chunk))
+        return [forest.total() for forest in forests]
+
+    def map_rows(self, step: Callable[[Chunk], R]) -> Iterator[R]:
+        """Apply `step` to each chunk of rows, in order."""
+        return map(step, self._chunk.split(self._chunk_rows))
+
+    def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""
+        weight = np.ones(self.n_rows) if self.weight is None else self.weight
+        candidates = np.flatnonzero(weight)
+        if len(candidates) > n:
+            candidates = np.sort(rng.choice(candidates, n, replace=False, shuffle=False))
+        return np.ascontiguousarray(self.x[candidates], dtype=np.float64), weight[candidates]

@@ -1,0 +1,138 @@
+"""Statistics: sums over rows that add field by field, and the canonical tree in which they are added.
+
+The rows of a data set are cut into numbered blocks. However the blocks are produced (threads, chunks, files,
+workers, in any order), they are added along one binary tree over their numbers, so the total has the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+
+from mixtura._types import FloatArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sums:
+    """Arrays (or further `Sums`) that form a vector space: they add, and multiply by a number, field by field.
+
+    A *stack* holds one value per block along a first axis of every field; indexing a stack indexes that axis.
+    """
+
+    def __add__(self, other: Self) -> Self:
+        return self._combine(lambda a, b: a + b, other)
+
+    def __mul__(self, factor: float) -> Self:
+        return self._combine(lambda a: a * factor)
+
+    __rmul__ = __mul__
+
+    def __getitem__(self, index: int | slice) -> Self:
+        return self._combine(lambda a: a[index])
+
+    def _combine(self, function: Callable[..., Any], *others: Self) -> Self:
+        """Apply `function` to each field of this and of `others`; labels stay as they are."""
+        values = {
+            f.name: function(getattr(self, f.name), *(getattr(other, f.name) for other in others))
+            for f in fields(self)
+            if not f.metadata.get("label", False)
+        }
+        return replace(self, **values)
+
+    def is_finite(self) -> bool:
+        """Tell whether every number in every field is finite."""
+        values = (getattr(self, f.name) for f in fields(self) if not f.metadata.get("label", False))
+        return all(v.is_finite() if isinstance(v, Sums) else bool(np.isfinite(v).all()) for v in values)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stats(Sums):
+    """Sums that an E-step yields over some rows.
+
+    Attributes
+    ----------
+    loglik : float, or (m,) array in a stack of m blocks
+        Weighted log-likelihood of the rows, natural logarithm.
+    weight : float, or (m,) array in a stack
+        Total weight of the rows.
+    pivot : str
+        Digest of the point about which moments were taken. Statistics about different points do not add.
+    """
+
+    loglik: float | FloatArray
+    weight: float | FloatArray
+    pivot: str = field(default="", metadata={"label": True})
+
+    def __add__(self, other: Self) -> Self:
+        if self.pivot != other.pivot:
+            raise ValueError(
+                "these statistics were taken about different pivots and cannot be added: "
+                "compute both with the same parameters"
+            )
+        return super().__add__(other)
+
+    def __len__(self) -> int:
+        return int(np.shape(self.loglik)[0])
+
+
+S = TypeVar("S", bound=Stats)
+
+
+class Forest(Generic[S]):
+    """Complete aligned subtrees of the canonical binary tree over block numbers.
+
+    Node ``(level, index)`` is the sum of blocks ``index * 2**level`` to ``(index + 1) * 2**level - 1``. Two
+    siblings are replaced by their parent as soon as both are there, so at most two nodes a level are held.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[int, int], S] = {}
+
+    def add(self, first: int, stack: S) -> None:
+        """Add a stack of consecutive blocks whose first has number `first`."""
+        level, size = 0, len(stack)
+        while size:
+            if first % 2:
+                self._insert(level, first, stack[0])
+                stack, first, size = stack[1:], first + 1, size - 1
+            if size % 2:
+                self._insert(level, first + size - 1, stack[size - 1])
+                stack, size = stack[: size - 1], size - 1
+            if size:
+                stack = stack[0::2] + stack[1::2]
+            level, first, size = level + 1, first // 2, size // 2
+
+    def insert(self, block: int, stats: S) -> None:
+        """Add the sums of one block."""
+        self._insert(0, block, stats)
+
+    def merge(self, other: Forest[S]) -> None:
+        """Take over the subtrees of `other`, which covers other blocks."""
+        for (level, index), node in other._nodes.items():
+            self._insert(level, index, node)
+
+    def total(self) -> S:
+        """Return the sum over all blocks, which must be there from number 0 without a gap."""
+        if not self._nodes:
+            raise ValueError("no blocks were added: the source yielded no rows")
+        ordered = sorted(self._nodes.items(), key=lambda item: item[0][1] << item[0][0])
+        expected = 0
+        for (level, index), _ in ordered:
+            if index << level != expected:
+                raise ValueError(f"block {expected} is missing from the sum")
+            expected = (index + 1) << level
+        total = ordered[-1][1]
+        for _, node in reversed(ordered[:-1]):
+            total = node + total
+        return total
+
+    def _insert(self, level: int, index: int, node: S) -> None:
+        if (level, index) in self._nodes:
+            raise ValueError(f"block {index << level} was added twice")
+        while (sibling := self._nodes.pop((level, index ^ 1), None)) is not None:
+            node = sibling + node if index % 2 else node + sibling
+            level, index = level + 1, index // 2
+        self._nodes[level, index] = node
