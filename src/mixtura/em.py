@@ -19,7 +19,7 @@ import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.blocks import fold_blocks
-from mixtura.model import Event, Model, Source
+from mixtura.model import Event, EventKind, Model, Source
 from mixtura.stats import Stats
 
 P = TypeVar("P")
@@ -112,6 +112,13 @@ class _Trace:
     objective: list[float] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     passes: int = 0
+    _last: set[tuple[EventKind, int]] = field(default_factory=set)
+
+    def report(self, events: Sequence[Event], iteration: int) -> None:
+        """Record events, but not those that only continue from the iteration before."""
+        continued = self._last
+        self._last = {(event.kind, event.component) for event in events}
+        self.events += [e.at(iteration) for e in events if (e.kind, e.component) not in continued]
 
     def result(self, params: P, stats: Stats, status: Status) -> EMResult[P]:
         return EMResult(
@@ -172,7 +179,7 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
         updated, events = model.m_step(stats, params)
         if model.same(updated, params):
             return trace.result(params, stats, Status.STALLED)
-        trace.events += [event.at(iteration + 1) for event in events]
+        trace.report(events, iteration + 1)
         params = updated
 
 

@@ -93,6 +93,7 @@ class Family(Protocol[T, M]):
 
     name: str
     support: str  # in words, for errors
+    params_type: type[T]
 
     def in_support(self, x: FloatArray, /) -> BoolArray:
         """Tell which values (n, d) a component can yield."""
@@ -126,6 +127,9 @@ class Family(Protocol[T, M]):
 
     def attributes(self, theta: T, /) -> dict[str, FloatArray]:
         """Return the parameters in the data's own units, by their public names."""
+
+    def check(self, theta: T, n_components: int, n_features: int, /) -> None:
+        """Raise a `ValueError` that names what about parameters from elsewhere cannot be."""
 
     def fused(self, n_components: int, n_features: int, /) -> bool:
         """Tell whether there is a compiled kernel for mixtures of this size."""

@@ -112,15 +112,7 @@ class BaseMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
     def _publish(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
         """Set the fitted attributes and warn of what the user should know."""
-        self.model_, self.params_, self.result_ = model, result.params, result
-        self.weights_ = result.params.weights
-        for name, value in model.family.attributes(result.params.components).items():
-            setattr(self, name, value)
-        self.loglik_ = result.loglik
-        self.converged_ = result.converged
-        self.n_iter_ = result.n_iter
-        self.lower_bounds_ = (result.objective / result.weight).tolist()
-        self.lower_bound_ = self.lower_bounds_[-1]
+        self._set_fitted(model, result)
         if result.events:
             told = "; ".join(f"{event.message} in iteration {event.iteration}" for event in result.events)
             warnings.warn(told, CollapseWarning, stacklevel=4)
@@ -131,6 +123,17 @@ class BaseMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def _set_fitted(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
+        self.model_, self.params_, self.result_ = model, result.params, result
+        self.weights_ = result.params.weights
+        for name, value in model.family.attributes(result.params.components).items():
+            setattr(self, name, value)
+        self.loglik_ = result.loglik
+        self.converged_ = result.converged
+        self.n_iter_ = result.n_iter
+        self.lower_bounds_ = (result.objective / result.weight).tolist()
+        self.lower_bound_ = self.lower_bounds_[-1]
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
         """Fit to the rows of `X` and return the most probable component of each, (n,)."""

@@ -57,6 +57,10 @@ class PooledMoments(Sums):
     cross: FloatArray
 
 
+FACTOR_ROUNDING = 1e-3  # a covariance of condition 1e12 is rebuilt from its factor to about so many digits
+BlockSums = tuple[FloatArray, FloatArray, Sums]
+
+
 class Covariance(ABC):
     """One covariance structure; the methods take stacks of k components in d dimensions."""
 
@@ -122,6 +126,30 @@ class Covariance(ABC):
     @abstractmethod
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         """Return them as (k, d, d) matrices."""
+
+    def check_factors(self, covariances: FloatArray, factors: FloatArray) -> None:
+        """Raise a `ValueError` unless the factors are those of these covariances, which so are positive definite."""
+        if not self.is_factor(factors):
+            raise ValueError("factors: expected triangular ones with a positive diagonal")
+        implied = self.invert(factors)
+        if not np.allclose(implied, covariances, rtol=FACTOR_ROUNDING, atol=FACTOR_ROUNDING * np.abs(implied).max()):
+            raise ValueError("covariances: expected those that belong to the factors")
+
+    @abstractmethod
+    def is_factor(self, factors: FloatArray) -> bool:
+        """Tell whether the factors are lower triangular with a positive diagonal, or positive numbers."""
+
+    @abstractmethod
+    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Sums:
+        """Return the sums of one column from its moments, each (m, k), stacked by block."""
+
+    @abstractmethod
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        """Run the compiled E-step: return log-likelihoods, weights and sums, stacked by block.
+
+        `params` are the frame's shift and scale, means, factors, log-densities at the means plus log-weights,
+        and the pivot.
+        """
 
     @abstractmethod
     def n_parameters(self, k: int, d: int) -> int:
@@ -197,6 +225,10 @@ class Full(Covariance):
             raise ValueError("a precision matrix is not positive definite") from None
         return np.swapaxes(flipped[..., ::-1, ::-1], -1, -2)
 
+    def is_factor(self, factors: FloatArray) -> bool:
+        lower = bool((np.triu(factors, 1) == 0).all())
+        return lower and bool((np.diagonal(factors, axis1=-2, axis2=-1) > 0).all())
+
     def scale_factors(self, factors: FloatArray, scale: FloatArray) -> FloatArray:
         return factors * scale
 
@@ -218,6 +250,15 @@ class Full(Covariance):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances
+
+    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Sums:
+        return Moments(s0=s0, s1=s1[..., None], s2=s2[..., None, None])
+
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        from mixtura.kernels import gaussian_full
+
+        loglik, total, s0, s1, s2 = gaussian_full.e_blocks(x, weight, *params)
+        return loglik, total, Moments(s0=s0, s1=s1, s2=s2)
 
     def n_parameters(self, k: int, d: int) -> int:
         return k * d * (d + 1) // 2
@@ -266,6 +307,18 @@ class Tied(Full):
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(covariances, (k, d, d))
 
+    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Sums:
+        # Scatter about each pivot is at hand here, so nothing is left to the products of responsibilities.
+        within = s2.sum(axis=-1)[..., None, None]
+        cross = np.zeros((*s0.shape, s0.shape[-1]))
+        return PooledMoments(s0=s0, s1=s1[..., None], within=within, cross=cross)
+
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        from mixtura.kernels import gaussian_tied
+
+        loglik, total, s0, s1, within, cross = gaussian_tied.e_blocks(x, weight, *params)
+        return loglik, total, PooledMoments(s0=s0, s1=s1, within=within, cross=cross)
+
     def n_parameters(self, k: int, d: int) -> int:
         return d * (d + 1) // 2
 
@@ -311,6 +364,9 @@ class Diag(Covariance):
     def factor_precisions(self, precisions: FloatArray) -> FloatArray:
         return _positive(precisions)
 
+    def is_factor(self, factors: FloatArray) -> bool:
+        return bool((factors > 0).all())
+
     def scale_factors(self, factors: FloatArray, scale: FloatArray) -> FloatArray:
         return factors * scale
 
@@ -329,6 +385,15 @@ class Diag(Covariance):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, :, None] * np.eye(d)
+
+    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Sums:
+        return Moments(s0=s0, s1=s1[..., None], s2=s2[..., None])
+
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        from mixtura.kernels import gaussian_diag
+
+        loglik, total, s0, s1, s2 = gaussian_diag.e_blocks(x, weight, *params)
+        return loglik, total, Moments(s0=s0, s1=s1, s2=s2)
 
     def n_parameters(self, k: int, d: int) -> int:
         return k * d
@@ -373,6 +438,11 @@ class Spherical(Diag):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, None, None] * np.eye(d)
+
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        shift, scale, means, factors, peaks, pivot = params
+        spread = np.repeat(factors[:, None], means.shape[1], axis=1)
+        return super().e_blocks(x, weight, shift, scale, means, spread, peaks, pivot)
 
     def n_parameters(self, k: int, d: int) -> int:
         return k

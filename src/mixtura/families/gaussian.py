@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray
-from mixtura.families.covariance import Covariance, Full
+from mixtura.families.covariance import BlockSums, Covariance, Full
 from mixtura.families.linalg import ratio
 from mixtura.frame import EPS, Frame
 from mixtura.model import Event, EventKind
@@ -59,6 +59,7 @@ class Gaussian:
     reg_covar: float = 0.0
     name: ClassVar[str] = "gaussian"
     support: ClassVar[str] = "finite numbers"
+    params_type: ClassVar[type[GaussianParams]] = GaussianParams
 
     def in_support(self, x: FloatArray) -> BoolArray:
         """Tell which values (n, d) a component can yield."""
@@ -130,6 +131,44 @@ class Gaussian:
         """Return the number of free parameters of the components."""
         k, d = theta.means.shape
         return k * d + self.covariance.n_parameters(k, d)
+
+    def check(self, theta: GaussianParams, n_components: int, n_features: int) -> None:
+        """Raise a `ValueError` that names what about parameters from elsewhere cannot be."""
+        k, d = n_components, n_features
+        shape = self.covariance.shape(k, d)
+        expected = {"means": (k, d), "pivot": (k, d), "covariances": shape, "factors": shape}
+        for name, array in vars(theta.frame).items():
+            if array.shape != (d,):
+                raise ValueError(f"frame.{name}: expected shape ({d},), found {array.shape}")
+        if not (np.frexp(theta.frame.scale)[0] == 0.5).all() or not (theta.frame.floor > 0).all():
+            raise ValueError("frame: expected scales that are powers of two, and positive floors")
+        for name, wanted in expected.items():
+            if (found := getattr(theta, name).shape) != wanted:
+                raise ValueError(f"{name}: expected shape {wanted}, found {found}")
+        self.covariance.check_factors(theta.covariances, theta.factors)
+
+    def fused(self, n_components: int, n_features: int) -> bool:
+        """Tell whether this machine runs the kernels well: there is one for every structure and size."""
+        from mixtura.kernels.simd import has_fma
+
+        return has_fma()
+
+    def e_blocks(
+        self, log_weights: FloatArray, theta: GaussianParams, x: FloatArray, weight: FloatArray | None
+    ) -> BlockSums:
+        """Run the compiled E-step: return log-likelihoods, weights and sums, stacked by block."""
+        k, d = theta.means.shape
+        peaks = log_weights + self.log_peaks(theta)
+        frame = theta.frame
+        if d > 1:
+            return self.covariance.e_blocks(
+                x, weight, frame.shift, frame.scale, theta.means, theta.factors, peaks, theta.pivot
+            )
+        from mixtura.kernels import gaussian_1d
+
+        line = (theta.means[:, 0], np.broadcast_to(theta.factors.ravel(), k), peaks, theta.pivot[:, 0])
+        loglik, total, *moments = gaussian_1d.e_blocks(x[:, 0], weight, frame.shift[0], frame.scale[0], *line)
+        return loglik, total, self.covariance.line_moments(*moments)
 
     def attributes(self, theta: GaussianParams) -> dict[str, FloatArray]:
         """Return the parameters in the data's own units, by scikit-learn's names and in its shapes."""

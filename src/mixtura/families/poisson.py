@@ -36,6 +36,7 @@ class Poisson:
 
     name: ClassVar[str] = "poisson"
     support: ClassVar[str] = "whole numbers from 0"
+    params_type: ClassVar[type[PoissonParams]] = PoissonParams
 
     def in_support(self, x: FloatArray) -> BoolArray:
         """Tell which values (n, d) are counts."""
@@ -84,6 +85,11 @@ class Poisson:
     def attributes(self, theta: PoissonParams) -> dict[str, FloatArray]:
         """Return the rates."""
         return {"rates_": theta.rates}
+
+    def check(self, theta: PoissonParams, n_components: int, n_features: int) -> None:
+        """Raise a `ValueError` if rates from elsewhere have a wrong shape or sign."""
+        if theta.rates.shape != (n_components, n_features) or (theta.rates < 0).any():
+            raise ValueError(f"rates: expected ({n_components}, {n_features}) numbers from 0")
 
     def fused(self, n_components: int, n_features: int) -> bool:
         """Return False: the composed path serves counts of any size."""

@@ -4,13 +4,13 @@
 ``inline_jit``     a small function that must dissolve into its caller: vectors then stay in registers;
 ``parallel_jit``   the outermost function, whose ``prange`` runs on Numba's threads.
 
-All release the GIL, keep to IEEE arithmetic (``fastmath`` deletes tests for NaN and infinity) and give inf or NaN
-for a division by zero, as NumPy does. One body belongs under one decorator: Numba's cache files know a function
-by its name and line, not by its options.
+All release the GIL, keep to IEEE arithmetic (``fastmath`` deletes tests for NaN and infinity) and give inf or
+NaN for a division by zero, as NumPy does. One body belongs under one decorator: Numba's cache files know a
+function by its name and line, not by its options.
 
 ``MIXTURA_CHECK_BOUNDS=1`` in the environment, read once at import, is for tests: every index is then checked.
-Nothing is cached in that mode, since a cached function does not know the mode it was compiled in, and nothing runs
-in parallel, since an exception raised inside ``prange`` is lost.
+Nothing is cached in that mode, since a cached function does not know the mode it was compiled in, and nothing
+runs in parallel, since an exception raised inside ``prange`` is lost.
 """
 
 import os

@@ -1,5 +1,4 @@
-"""What the words of ``simd`` are made with: the type of a vector, and the LLVM code of its simplest steps.
-"""
+"""What the words of ``simd`` are made with: the type of a vector, and LLVM code for its simplest steps."""
 
 import functools
 import re
@@ -22,18 +21,16 @@ Code: TypeAlias = Any  # an LLVM value: llvmlite has no type hints
 Emitter: TypeAlias = Callable[..., Code]
 
 
-class _Lanes(np.ndarray):
-    """A vector outside the compiler. Its ``+=`` makes a new vector, as in compiled code."""
-
-    __iadd__ = np.ndarray.__add__
-    __isub__ = np.ndarray.__sub__
-    __imul__ = np.ndarray.__mul__
-    __itruediv__ = np.ndarray.__truediv__
+# A vector outside the compiler: an array whose ``+=`` makes a new vector. In compiled code, too, ``w += x``
+# after ``w = v`` leaves v alone.
+_REBINDING = {f"__i{op}__": getattr(np.ndarray, f"__{op}__") for op in ("add", "sub", "mul", "truediv")}
+_Lanes = type("_Lanes", (np.ndarray,), _REBINDING)
 
 
 def lanes(values: Any) -> Vector:
     """Return eight values as a vector outside the compiler."""
-    return np.array(values, dtype=np.float64).view(_Lanes)
+    vector: Vector = np.array(values, dtype=np.float64).view(_Lanes)
+    return vector
 
 
 class Vec8(types.Type):

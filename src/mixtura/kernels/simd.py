@@ -1,9 +1,9 @@
-"""Vectors of eight doubles for Numba: the words in which the kernels are written.
+"""Vectors of eight float64 for Numba: the words in which the kernels are written.
 
-A kernel written in these words says which values lie side by side, and nothing is left to the auto-vectorizer. LLVM splits
-the eight lanes into what the processor has: two AVX2 registers, one of AVX-512, four of NEON.
+A kernel written in these words says which values lie side by side; nothing is left to the auto-vectorizer.
+LLVM splits the eight lanes into what the processor has: two AVX2 registers, one of AVX-512, four of NEON.
 
-=============================  =====================================================================================
+=============================  =============================================================================
 ``load(a, i)`` ``(a, i, j)``   eight values of a row, from ``a[i]``, ``a[i, j]`` or ``a[i, j, k]`` on
 ``store(a, i, v)``             the same way back; also ``store(a, i, j, v)`` and ``store(a, i, j, k, v)``
 ``splat(x)``                   the number x in every lane
@@ -13,21 +13,23 @@ the eight lanes into what the processor has: two AVX2 registers, one of AVX-512,
 ``vmax(a, b)`` ``vmin(a, b)``  the larger, the smaller; b where either is NaN
 ``vsqrt(v)``                   square root, correctly rounded
 ``exp(v)``                     within 1 ulp for -708 <= v <= 709; 0 below, also at -inf; NaN for NaN
-``log(v)``                     within 1 ulp for v > 0, subnormal numbers included; -inf at 0, NaN below
-``hsum(v)`` ``hmax(v)``        the sum and the largest of the eight, folding halves: ((0+4)+(2+6)) + ((1+5)+(3+7))
+``log(v)``                     within 1 ulp for v > 0, even subnormal; -inf at 0, NaN below
+``hsum(v)`` ``hmax(v)``        sum and largest of the lanes, by halves: ((0+4) + (2+6)) + ((1+5) + (3+7))
 ``lane(v, q)``                 the number in lane q
 ``first(n)``                   1.0 in the first n lanes, 0.0 in the others: the mask of a tail
 ``select(mask, a, b)``         a where the mask is not 0.0, else b
-=============================  =====================================================================================
+=============================  =============================================================================
 
-Each word is an ordinary function on NumPy arrays of eight float64, its *double*, followed by the LLVM code that Numba
-compiles instead. So a kernel runs with the same meaning under ``NUMBA_DISABLE_JIT=1``, for coverage and the debugger; only
-``fma``, ``exp`` and ``log`` may differ there in the last bit.
+Each word is an ordinary function of NumPy arrays of eight float64, its *double*, followed by the LLVM code to
+which Numba compiles a call of it. So a kernel runs with the same meaning under ``NUMBA_DISABLE_JIT=1``, for
+coverage and debuggers; only ``fma``, ``exp`` and ``log`` may differ there in the last bit. (NumPy warns there
+where arithmetic makes a NaN; compiled code is silent.)
 
-``load`` and ``store`` take C-contiguous float64 arrays only, refused at compilation otherwise; ``store`` wants a writable one.
-An index counts from the start, never from the end. The double checks bounds always, compiled code if ``MIXTURA_CHECK_BOUNDS=1``.
+``load`` and ``store`` take C-contiguous float64 arrays only, which compilation checks; ``store`` wants a
+writable one. An index counts from the start, never from the end. Bounds are checked by the doubles always, by
+compiled code if ``MIXTURA_CHECK_BOUNDS=1``.
 
-On a processor without fused multiply-add every ``fma`` is a call to libm, 40 times slower: ask ``has_fma()`` first.
+Where fused multiply-add is no instruction every ``fma`` is a call to libm, 40 times slower: ask ``has_fma()``.
 """
 
 import functools
@@ -46,72 +48,121 @@ from numpy.typing import NDArray
 from mixtura.kernels._exp_log import exp, log
 from mixtura.kernels._jit import CHECK_BOUNDS
 from mixtura.kernels._vec8 import (
-    F64, I32, I64, IVEC, LANES, VEC, Code, Vector,
-    compiled, const, emit_call, emit_fma, emit_splat, has_fma, lanes, vec8,
-)  # fmt: skip
+    F64,
+    I32,
+    I64,
+    IVEC,
+    LANES,
+    VEC,
+    Code,
+    Vector,
+    compiled,
+    const,
+    emit_call,
+    emit_fma,
+    emit_splat,
+    has_fma,
+    lanes,
+    vec8,
+)
 
 __all__ = [
-    "LANES", "Vector", "exp", "first", "fma", "fnma", "has_fma", "hmax", "hsum", "lane", "load", "log", "select",
-    "splat", "store", "vec8", "vmax", "vmin", "vsqrt",
-]  # fmt: skip
+    "LANES",
+    "Vector",
+    "exp",
+    "first",
+    "fma",
+    "fnma",
+    "has_fma",
+    "hmax",
+    "hsum",
+    "lane",
+    "load",
+    "log",
+    "select",
+    "splat",
+    "store",
+    "vec8",
+    "vmax",
+    "vmin",
+    "vsqrt",
+]
 
 Array: TypeAlias = NDArray[np.float64]
 
+# -------------------------------------------------------------------------------- memory
 
-# ------------------------------------------------------------------------------------------------ memory
+OUTSIDE = f"a vector of {LANES} values reaches outside its array"
 
 
 def load(a: Array, *index: int) -> Vector:
-    """Eight values of a row of a, from the index on."""
+    """Return eight values of a row of a, from the index on."""
     return lanes(_window(a, index))
 
 
 def store(a: Array, *index_and_vector: Any) -> None:
     """Write a vector, the last argument, to a row of a from the index on."""
     *index, v = index_and_vector
-    _window(a, tuple(index))[...] = v
+    if np.shape(v) != (LANES,):
+        raise TypeError(f"store wants a vector as its last argument, not {v!r}")
+    _window(a, tuple(index))[:] = v
 
 
 def _window(a: Array, index: tuple[int, ...]) -> Array:
-    """A view of eight values (for the doubles, which check what the compiler checks)."""
-    if not (a.dtype == np.float64 and a.flags.c_contiguous and a.ndim == len(index)):
-        raise TypeError(_refusal(f"{a.dtype} array with strides {a.strides}", len(index)))
-    last = a.shape[-1] - LANES
-    if not (all(0 <= i < n for i, n in zip(index[:-1], a.shape, strict=False)) and 0 <= index[-1] <= last):
-        raise IndexError(f"{OUTSIDE}: index {index}, shape {a.shape}")
+    """Return a view of eight values, after the checks that the compiler makes."""
+    if not (a.dtype == np.float64 and a.flags.c_contiguous and a.flags.aligned and a.ndim == len(index)):
+        raise TypeError(_refusal(f"{a.dtype} of shape {a.shape}, strides {a.strides}", index))
     *row, start = index
-    window: Array = a[(*row, slice(start, start + LANES))]
+    inside = all(0 <= i < n for i, n in zip(row, a.shape, strict=False))
+    if not (inside and 0 <= start <= a.shape[-1] - LANES):
+        raise IndexError(f"{OUTSIDE}: index {index}, shape {a.shape}")
+    window: Array = a[tuple(row)][start : start + LANES]
     return window
 
 
-OUTSIDE = f"a vector of {LANES} values reaches outside its array"
+def _refusal(array: Any, index: tuple[Any, ...]) -> str:
+    return f"load and store want a C-contiguous float64 array and an index an axis, not {array} at {index}"
 
 
-def _refusal(what: Any, n_indices: int) -> str:
-    return f"load and store want a C-contiguous float64 array with one index a dimension, not {what} with {n_indices}"
+def _typing_rule(word: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give Numba the decorated function to type a word by: it maps types of arguments to a signature."""
+
+    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+        def generic(template: Any, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+            return rule(*args)
+
+        infer_global(word)(type(f"Type_{word.__name__}", (AbstractTemplate,), {"generic": generic}))
+        return rule
+
+    return register
 
 
-def _memory_word(word: Callable[..., Any], n_after: int) -> None:
-    """Give Numba the typing rule of load (nothing after the indices) or store (a vector after them)."""
+def _typed_index(a: Any, index: tuple[Any, ...]) -> list[Any]:
+    """Return the types to which indices are converted, or refuse the array."""
+    plain = isinstance(a, types.Array) and a.dtype == types.float64 and a.layout == "C" and a.aligned
+    if not (plain and a.ndim == len(index) and all(isinstance(i, types.Integer) for i in index)):
+        raise NumbaTypeError(_refusal(a, index))
+    return [types.intp] * a.ndim
 
-    def generic(self: Any, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
-        a, index = args[0], args[1 : len(args) - n_after]
-        plain = isinstance(a, types.Array) and a.dtype == types.float64 and a.layout == "C" and a.aligned
-        if not plain or a.ndim != len(index) or not all(isinstance(i, types.Integer) for i in index):
-            raise NumbaTypeError(_refusal(a, len(index)))
-        if word is load:
-            return signature(vec8, a, *[types.intp] * len(index))
-        if not a.mutable:
-            raise NumbaTypeError(f"store wants a writable array, not {a}")
-        if args[-1] != vec8:
-            raise NumbaTypeError(f"store wants a vector as its last argument, not {args[-1]}")
-        return signature(types.void, a, *[types.intp] * len(index), vec8)
 
-    infer_global(word)(type(f"Type_{word.__name__}", (AbstractTemplate,), {"generic": generic}))
+@_typing_rule(load)
+def _type_load(a: Any, *index: Any) -> Any:
+    return signature(vec8, a, *_typed_index(a, index))
+
+
+@_typing_rule(store)
+def _type_store(a: Any, *index_and_vector: Any) -> Any:
+    *index, v = index_and_vector
+    typed_index = _typed_index(a, tuple(index))
+    if not a.mutable:
+        raise NumbaTypeError(f"store wants a writable array, not {a}")
+    if v != vec8:
+        raise NumbaTypeError(f"store wants a vector as its last argument, not {v}")
+    return signature(types.void, a, *typed_index, vec8)
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Code, index: tuple[Code, ...]) -> Code:
-    """The address of an element of a C-contiguous array: Horner's rule over the shape."""
+    """Return the address of an element of a C-contiguous array: Horner's rule over the shape."""
     fields = context.make_array(array_type)(context, builder, array)
     shape = cgutils.unpack_tuple(builder, fields.shape, array_type.ndim)
     if CHECK_BOUNDS:
@@ -134,7 +185,7 @@ def _check(context: Any, builder: Any, index: tuple[Code, ...], shape: list[Code
 
 def _emit_load(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     address = _address(context, builder, sig.args[0], values[0], values[1:])
-    return builder.load(address, align=8, typ=VEC)  # 8: rows start anywhere; costs nothing on aligned data
+    return builder.load(address, align=8, typ=VEC)  # align=8: a row starts anywhere
 
 
 def _emit_store(context: Any, builder: Any, sig: Any, values: Any) -> Code:
@@ -143,15 +194,12 @@ def _emit_store(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     return context.get_dummy_value()
 
 
-_memory_word(load, n_after=0)
-_memory_word(store, n_after=1)
-for _ndim in (1, 2, 3):
-    _index = [types.intp] * _ndim
+for _index in ([types.intp], [types.intp] * 2, [types.intp] * 3):
     lower_builtin(load, types.Array, *_index)(_emit_load)
     lower_builtin(store, types.Array, *_index, vec8)(_emit_store)
 
 
-# ------------------------------------------------------------------------------------------------ arithmetic
+# -------------------------------------------------------------------------------- arithmetic
 
 compiled(operator.add, vec8, vec8, vec8)(lambda builder, a, b: builder.fadd(a, b))
 compiled(operator.sub, vec8, vec8, vec8)(lambda builder, a, b: builder.fsub(a, b))
@@ -161,7 +209,7 @@ compiled(operator.neg, vec8, vec8)(lambda builder, a: builder.fneg(a))
 
 
 def splat(x: float) -> Vector:
-    """The number x in every lane."""
+    """Return the number x in every lane."""
     return lanes([x] * LANES)
 
 
@@ -169,7 +217,7 @@ compiled(splat, vec8, types.float64)(emit_splat)
 
 
 def fma(a: Vector, b: Vector, c: Vector) -> Vector:
-    """a * b + c, rounded once when compiled."""
+    """Return a * b + c, rounded once when compiled."""
     return a * b + c
 
 
@@ -177,7 +225,7 @@ compiled(fma, vec8, vec8, vec8, vec8)(emit_fma)
 
 
 def fnma(a: Vector, b: Vector, c: Vector) -> Vector:
-    """c - a * b, rounded once when compiled."""
+    """Return c - a * b, rounded once when compiled."""
     return c - a * b
 
 
@@ -185,17 +233,17 @@ compiled(fnma, vec8, vec8, vec8, vec8)(lambda builder, a, b, c: emit_fma(builder
 
 
 def vmax(a: Vector, b: Vector) -> Vector:
-    """The larger of a and b lane by lane; b where either is NaN."""
+    """Return the larger of a and b lane by lane; b where either is NaN."""
     return lanes(np.where(a > b, a, b))
 
 
 @compiled(vmax, vec8, vec8, vec8)
-def _vmax(builder: Any, a: Code, b: Code) -> Code:
+def _emit_vmax(builder: Any, a: Code, b: Code) -> Code:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)  # one instruction on x86
 
 
 def vmin(a: Vector, b: Vector) -> Vector:
-    """The smaller of a and b lane by lane; b where either is NaN."""
+    """Return the smaller of a and b lane by lane; b where either is NaN."""
     return lanes(np.where(a < b, a, b))
 
 
@@ -203,7 +251,7 @@ compiled(vmin, vec8, vec8, vec8)(lambda builder, a, b: builder.select(builder.fc
 
 
 def vsqrt(v: Vector) -> Vector:
-    """Square root; NaN below 0."""
+    """Return the square root; NaN below 0."""
     with np.errstate(invalid="ignore"):
         return lanes(np.sqrt(v))
 
@@ -211,7 +259,7 @@ def vsqrt(v: Vector) -> Vector:
 compiled(vsqrt, vec8, vec8)(lambda builder, v: emit_call(builder, "llvm.sqrt.v8f64", v))
 
 
-# ------------------------------------------------------------------------------------------------ across the lanes
+# -------------------------------------------------------------------------------- across the lanes
 
 
 def _fold(builder: Any, v: Code, combine: Callable[[Code, Code], Code]) -> Code:
@@ -224,7 +272,7 @@ def _fold(builder: Any, v: Code, combine: Callable[[Code, Code], Code]) -> Code:
 
 
 def hsum(v: Vector) -> float:
-    """The sum of the eight lanes, always in the same order."""
+    """Return the sum of the eight lanes, always in the same order."""
     for half in (4, 2, 1):
         v = v[:half] + v[half:]
     total: float = v[0]
@@ -235,18 +283,20 @@ compiled(hsum, types.float64, vec8)(lambda builder, v: _fold(builder, v, builder
 
 
 def hmax(v: Vector) -> float:
-    """The largest of the eight lanes; unspecified if one is NaN."""
+    """Return the largest of the eight lanes; unspecified if one is NaN."""
     for half in (4, 2, 1):
         v = np.where(v[:half] > v[half:], v[:half], v[half:])
     largest: float = v[0]
     return largest
 
 
-compiled(hmax, types.float64, vec8)(lambda builder, v: _fold(builder, v, functools.partial(_vmax, builder)))
+compiled(hmax, types.float64, vec8)(
+    lambda builder, v: _fold(builder, v, functools.partial(_emit_vmax, builder))
+)
 
 
 def lane(v: Vector, q: int) -> float:
-    """The number in lane q, from 0 to 7."""
+    """Return the number in lane q, from 0 to 7."""
     if not 0 <= q < LANES:
         raise IndexError(f"lane {q} of a vector of {LANES}")
     number: float = v[q]
@@ -260,19 +310,18 @@ compiled(lane, types.float64, vec8, types.intp)(
 
 
 def first(n: int) -> Vector:
-    """1.0 in the first n lanes, 0.0 in the others."""
+    """Return 1.0 in the first n lanes, 0.0 in the others."""
     return lanes(np.arange(LANES) < n)
 
 
 @compiled(first, vec8, types.intp)
-def _first(builder: Any, n: Code) -> Code:
-    counts = builder.bitcast(emit_splat(builder, builder.bitcast(n, F64)), IVEC)
-    below = builder.icmp_signed("<", ir.Constant(IVEC, list(range(LANES))), counts)
+def _emit_first(builder: Any, n: Code) -> Code:
+    below = builder.icmp_signed("<", ir.Constant(IVEC, list(range(LANES))), emit_splat(builder, n))
     return builder.uitofp(below, VEC)
 
 
 def select(mask: Vector, a: Vector, b: Vector) -> Vector:
-    """The lanes of a where the mask is not 0.0, those of b elsewhere."""
+    """Return the lanes of a where the mask is not 0.0, those of b elsewhere."""
     return lanes(np.where(mask != 0.0, a, b))
 
 

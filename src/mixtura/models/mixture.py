@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 COMPILED_WORK = 1 << 20  # n k d from which loading a cached kernel repays itself: benchmarks/start.py
 
+WEIGHT_ROUNDING = 1e-6  # how far from 1 weights that a user or a file gives may sum
+
 
 @dataclass(frozen=True, eq=False)
 class MixtureParams(Generic[T]):
@@ -137,6 +139,15 @@ class Mixture(Generic[T]):
         counts = rng.multinomial(n, params.weights)
         labels = np.repeat(np.arange(self.n_components), counts)
         return self.family.sample(params.components, labels, rng), labels
+
+    def check(self, params: MixtureParams[T], n_features: int) -> None:
+        """Raise a `ValueError` that names the first thing about parameters from elsewhere that cannot be."""
+        weights = params.weights
+        if weights.shape != (self.n_components,):
+            raise ValueError(f"weights: expected shape ({self.n_components},), found {weights.shape}")
+        if (weights < 0).any() or abs(weights.sum() - 1) > WEIGHT_ROUNDING:
+            raise ValueError("weights: expected non-negative numbers that sum to 1")
+        self.family.check(params.components, self.n_components, n_features)
 
     def n_parameters(self, params: MixtureParams[T]) -> int:
         """Return the number of free parameters."""

@@ -1,0 +1,171 @@
+"""Saving a fitted estimator as data, and `load`."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from mixtura.em import EMResult, Status
+from mixtura.exceptions import ModelFileError
+from mixtura.families import Poisson
+from mixtura.model import Event, EventKind
+from mixtura.models.mixture import MixtureParams
+from mixtura.persistence import decode, encode, read_array, read_json, write_atomically
+
+FORMAT = "mixtura model"
+VERSION = 1  # of the file; newer code reads older files
+
+_ESTIMATORS = {
+    "GaussianMixture": "mixtura.estimators.gaussian_mixture",
+    "MixtureModel": "mixtura.estimators.mixture_model",
+}
+_FAMILIES = {"poisson": Poisson()}
+
+
+def save(estimator: Any, path: str | PathLike[str]) -> None:
+    """Write a fitted estimator to a JSON file, whole or not at all."""
+    result = estimator.result_
+    data = {
+        "format": FORMAT,
+        "version": VERSION,
+        "estimator": type(estimator).__name__,
+        "options": {name: _option(value) for name, value in estimator.get_params(deep=False).items()},
+        "n_features": estimator.n_features_in_,
+        "feature_names": getattr(estimator, "feature_names_in_", np.array([])).tolist() or None,
+        "weights": encode(estimator.params_.weights),
+        "components": encode(estimator.params_.components),
+        "result": {
+            "status": result.status.name,
+            "objective": result.objective.tolist(),
+            "loglik": result.loglik,
+            "weight": result.weight,
+            "n_iter": result.n_iter,
+            "n_passes": result.n_passes,
+            "events": [[e.kind.name, e.component, e.message, e.iteration] for e in result.events],
+        },
+    }
+    write_atomically(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Return the fitted estimator that `save` wrote, with the same bits.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A model file. It is data, not code: reading one from elsewhere is safe.
+
+    Returns
+    -------
+    GaussianMixture or MixtureModel
+        Fitted; `random_state` is kept if it was a number.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is no model file or is damaged; the message names the place.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> from mixtura import GaussianMixture, load
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.json")
+    >>> GaussianMixture(1).fit([0.0, 1.0, 2.0]).save(path)
+    >>> load(path).means_.tolist()
+    [[1.0]]
+    """
+    data = read_json(path)
+    try:
+        return _build(data)
+    except ModelFileError as error:
+        raise ModelFileError(f"{fspath(path)}: {error}") from None
+
+
+def _build(data: dict[str, Any]) -> Any:
+    if data.get("format") != FORMAT:
+        raise ModelFileError(f"not a model file: expected format {FORMAT!r}")
+    if data.get("version") != VERSION:
+        raise ModelFileError(f"version {data.get('version')!r} is not known here, expected {VERSION}: update mixtura")
+    estimator = _make_estimator(_get(data, "estimator", str), _get(data, "options", dict))
+    model = estimator._make_model()
+    params = MixtureParams(
+        weights=read_array(data.get("weights"), "weights"),
+        components=decode(model.family.params_type, data.get("components"), "components"),
+    )
+    try:
+        model.check(params, _get(data, "n_features", int))
+    except ValueError as error:
+        raise ModelFileError(str(error)) from None
+    result = _get(data, "result", dict)
+    names = data.get("feature_names")
+    estimator.n_features_in_ = data["n_features"]
+    if names is not None:
+        if not isinstance(names, list) or len(names) != data["n_features"]:
+            raise ModelFileError(f"feature_names: expected {data['n_features']} names")
+        estimator.feature_names_in_ = np.array([str(name) for name in names], dtype=object)
+    estimator._set_fitted(model, _read_result(result, params))
+    return estimator
+
+
+def _make_estimator(name: str, options: dict[str, Any]) -> Any:
+    if name not in _ESTIMATORS:
+        raise ModelFileError(f"estimator: {name!r} is not one of {', '.join(_ESTIMATORS)}")
+    if "family" in options:
+        if options["family"] not in _FAMILIES:
+            raise ModelFileError(f"options.family: {options['family']!r} is not one of {', '.join(_FAMILIES)}")
+        options = {**options, "family": _FAMILIES[options["family"]]}
+    kind: type[BaseEstimator] = getattr(import_module(_ESTIMATORS[name]), name)
+    try:
+        estimator = kind(**options)
+        estimator._validate_params()
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"options: {error}") from None
+    return estimator
+
+
+def _read_result(data: dict[str, Any], params: Any) -> EMResult[Any]:
+    try:
+        return EMResult(
+            params=params,
+            status=Status[data["status"]],
+            objective=read_array(data["objective"], "result.objective").reshape(int(data["n_iter"]) + 1),
+            loglik=float(data["loglik"]),
+            weight=float(data["weight"]),
+            n_iter=int(data["n_iter"]),
+            n_passes=int(data["n_passes"]),
+            events=tuple(
+                Event(EventKind[kind], int(component), str(message), int(iteration))
+                for kind, component, message, iteration in data["events"]
+            ),
+        )
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"result: {type(error).__name__} {error}") from None
+
+
+def _get(data: dict[str, Any], key: str, kind: type) -> Any:
+    value = data.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ModelFileError(f"{key}: expected {kind.__name__}, found {type(value).__name__}")
+    return value
+
+
+def _option(value: Any) -> Any:
+    """Return an option as JSON holds it; a random state that is not a number is left out."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.random.RandomState):
+        return None
+    if hasattr(value, "params_type"):
+        return value.name
+    return np.asarray(value).tolist()
