@@ -48,6 +48,16 @@ class Chunk:
             weight = None if self.weight is None else self.weight[start:stop]
             yield Chunk(self.x[start:stop], weight, self.first + start // BLOCK_ROWS)
 
+    def total(self, values: FloatArray) -> FloatArray:
+        """Return the weighted sum of `values` (n,), and the total weight.
+
+        A row of weight 0 counts for nothing, even where its value is infinite.
+        """
+        if self.weight is None:
+            return np.array([values.sum(), len(self)])
+        counted = self.weight > 0
+        return np.array([self.weight[counted] @ values[counted], self.weight.sum()])
+
     def packed(self) -> Chunk:
         """Return the rows as C-contiguous float64, without a copy where they are so already."""
         return Chunk(np.ascontiguousarray(self.x, dtype=np.float64), self.weight, self.first)

@@ -38,9 +38,7 @@ class Frame:
     floor: FloatArray
 
     @classmethod
-    def from_range(
-        cls, low: FloatArray, high: FloatArray, centre: FloatArray, *, isotropic: bool = False
-    ) -> Frame:
+    def from_range(cls, low: FloatArray, high: FloatArray, centre: FloatArray, *, isotropic: bool = False) -> Frame:
         """Build the frame of columns that run from `low` to `high` about `centre`.
 
         With `isotropic`, all columns get one scale, as a model that compares distances across columns needs.
@@ -58,9 +56,7 @@ class Frame:
         if isotropic:
             reach = np.full_like(reach, reach[span > 0].max() if (span > 0).any() else reach.max())
         scale = np.minimum(np.ldexp(1.0, -np.frexp(reach)[1]), LARGEST_SCALE)
-        floor = np.maximum.reduce(
-            [EPS * largest * scale, np.full_like(scale, ARITHMETIC_FLOOR), SMALLEST_SD * scale]
-        )
+        floor = np.maximum.reduce([EPS * largest * scale, np.full_like(scale, ARITHMETIC_FLOOR), SMALLEST_SD * scale])
         return cls(shift=centre, scale=scale, floor=floor)
 
     @classmethod

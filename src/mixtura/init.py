@@ -40,8 +40,7 @@ def survey(source: Source, family: Family[Any, Any]) -> Survey:
         Names the first row and column whose value is missing, infinite or outside the family's support.
     """
     low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
-    names = getattr(source, "names", None)
-    for chunk_low, chunk_high in source.map_rows(lambda chunk: _range(chunk, family, names)):
+    for chunk_low, chunk_high in source.map_rows(lambda chunk: _range(chunk, family, source.names)):
         low, high = np.minimum(low, chunk_low), np.maximum(high, chunk_high)
     rows, _ = source.sample(4096, np.random.default_rng(0))
     return Survey(low, high, np.median(rows, axis=0))
@@ -108,8 +107,9 @@ def start(
 
 def random(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Give every row random responsibilities."""
-    resp = rng.random((len(points), k))
-    return resp / resp.sum(axis=1, keepdims=True)
+    resp: FloatArray = rng.random((len(points), k))
+    resp /= resp.sum(axis=1, keepdims=True)
+    return resp
 
 
 def random_from_data(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
@@ -152,7 +152,8 @@ METHODS: dict[str, Callable[[FloatArray, FloatArray, int, np.random.Generator], 
 def _comparable(rows: FloatArray, found: Survey) -> FloatArray:
     """Shift rows to the centre and divide by one number: distances keep the data's proportions, at any unit."""
     reach = float(np.maximum(found.high - found.centre, found.centre - found.low).max())
-    return (rows - found.centre) / (reach if reach > 0 else 1.0)
+    points: FloatArray = (rows - found.centre) / (reach if reach > 0 else 1.0)
+    return points
 
 
 def _spread(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
@@ -167,7 +168,8 @@ def _spread(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Gener
         best = int(np.argmin(weight @ distance))
         chosen.append(int(tried[best]))
         nearest = distance[:, best]
-    return points[chosen]
+    spread: FloatArray = points[chosen]
+    return spread
 
 
 def _draw(weight: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
@@ -175,7 +177,8 @@ def _draw(weight: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
     cumulative = np.cumsum(weight)
     drawn = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
     last = int(np.flatnonzero(weight)[-1])
-    return np.minimum(drawn, last)
+    rows: IntArray = np.minimum(drawn, last)
+    return rows
 
 
 def _squared_distance(points: FloatArray, centres: FloatArray) -> FloatArray:
@@ -188,7 +191,8 @@ def _squared_distance(points: FloatArray, centres: FloatArray) -> FloatArray:
 
 
 def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
-    return _squared_distance(points, centres).argmin(axis=1)
+    labels: IntArray = _squared_distance(points, centres).argmin(axis=1)
+    return labels
 
 
 def _one_hot(labels: IntArray, k: int) -> FloatArray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.stats import Forest, Stats, Sums
@@ -91,9 +91,9 @@ class Model(Protocol[P, S]):
 class Family(Protocol[T, M]):
     """The distribution of a component, with parameters `T` for all components at once and sums `M`."""
 
-    name: str
-    support: str  # in words, for errors
-    params_type: type[T]
+    name: ClassVar[str]
+    support: ClassVar[str]  # in words, for errors
+    params_type: ClassVar[type[Any]]
 
     def in_support(self, x: FloatArray, /) -> BoolArray:
         """Tell which values (n, d) a component can yield."""
@@ -143,6 +143,7 @@ class Source(Protocol):
 
     n_rows: int
     n_features: int
+    names: tuple[str, ...] | None  # of the columns
 
     def fold(self, steps: Sequence[Callable[[Chunk], Forest[S]]], /) -> list[S]:
         """Return, for every step, the canonical sum over all rows, reading them once."""
@@ -152,5 +153,3 @@ class Source(Protocol):
 
     def sample(self, n: int, rng: np.random.Generator, /) -> tuple[FloatArray, FloatArray]:
         """Return at most `n` rows drawn without replacement, in order, and their weights."""
-
-

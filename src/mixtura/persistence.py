@@ -40,7 +40,7 @@ def decode(kind: type[T], data: Any, where: str) -> T:
     for name in names:
         hint, place = hints[name], f"{where}.{name}"
         nested = is_dataclass(hint)
-        values[name] = decode(hint, data[name], place) if nested else read_array(data[name], place)  # type: ignore[arg-type]
+        values[name] = decode(hint, data[name], place) if nested else read_array(data[name], place)
     return kind(**values)
 
 

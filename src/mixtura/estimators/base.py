@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -28,7 +28,7 @@ from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
 
 
-class BaseMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type stubs
+class BaseMixture(DensityMixin, BaseEstimator):
     """A mixture of one family, fitted by EM.
 
     Subclasses say which model they stand for and what users may give of a start.
@@ -57,9 +57,7 @@ class BaseMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             return [self.params_]
         random = check_random_state(self.random_state)
         seeds = [random.randint(np.iinfo(np.int32).max) for _ in range(self.n_init)]
-        return [
-            init.start(source, model, found, self.init_params, np.random.default_rng(seed)) for seed in seeds
-        ]
+        return [init.start(source, model, found, self.init_params, np.random.default_rng(seed)) for seed in seeds]
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters by EM, keeping the best of `n_init` restarts.
@@ -137,29 +135,32 @@ class BaseMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
         """Fit to the rows of `X` and return the most probable component of each, (n,)."""
-        return self.fit(X, y, sample_weight).predict(X)
+        labels: IntArray = self.fit(X, y, sample_weight).predict(X)
+        return labels
 
     def predict(self, X: Any) -> IntArray:
         """Return the most probable component of each row of `X`, (n,)."""
-        return self._map(X, lambda loglik, resp: resp.argmax(axis=1))
+        labels: IntArray = self._map(X, lambda loglik, resp: resp.argmax(axis=1))
+        return labels
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the probability of each component for each row of `X`, (n, k)."""
-        return self._map(X, lambda loglik, resp: resp)
+        resp: FloatArray = self._map(X, lambda loglik, resp: resp)
+        return resp
 
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-density of each row of `X`, (n,), natural logarithm."""
-        return self._map(X, lambda loglik, resp: loglik)
+        loglik: FloatArray = self._map(X, lambda loglik, resp: loglik)
+        return loglik
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log-density of the rows of `X`, weighted by `sample_weight` (n,)."""
-        check_is_fitted(self)
-        weight = read(self, X, sample_weight, reset=False).weight
-        return float(np.average(self.score_samples(X), weights=weight))
+        loglik, weight = self._total(X, sample_weight)
+        return loglik / weight
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return Akaike's information criterion on the rows of `X`: the lower, the better."""
-        loglik, _ = self._loglik(X, sample_weight)
+        loglik, _ = self._total(X, sample_weight)
         return 2 * self.model_.n_parameters(self.params_) - 2 * loglik
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
@@ -167,7 +168,7 @@ class BaseMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
         The number of rows is their total weight.
         """
-        loglik, weight = self._loglik(X, sample_weight)
+        loglik, weight = self._total(X, sample_weight)
         return self.model_.n_parameters(self.params_) * float(np.log(weight)) - 2 * loglik
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> tuple[FloatArray, IntArray]:
@@ -189,9 +190,7 @@ class BaseMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         """
         check_is_fitted(self)
         if n_samples < 1:
-            raise ValueError(
-                f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample."
-            )
+            raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
         random = check_random_state(self.random_state if random_state is None else random_state)
         rng = np.random.default_rng(random.randint(np.iinfo(np.int32).max))
         return self.model_.sample(self.params_, n_samples, rng)
@@ -203,27 +202,36 @@ class BaseMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         check_is_fitted(self)
         save(self, path)
 
-    def _loglik(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+    def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the log-likelihood of weighted rows, and their total weight."""
         check_is_fitted(self)
         source = read(self, X, sample_weight, reset=False)
-        weight = float(source.n_rows if source.weight is None else source.weight.sum())
-        return self.score(X, sample_weight=sample_weight) * weight, weight
+
+        def totals(block: Chunk) -> FloatArray:
+            loglik, _ = self.model_.posterior(self.params_, block.x)
+            return block.total(loglik)
+
+        loglik, weight = sum(self._each_block(source, totals))
+        return float(loglik), float(weight)
 
     def _map(self, X: Any, choose: Callable[[FloatArray, FloatArray], Any]) -> Any:
         """Return what `choose` takes of the log-density and responsibilities of each row."""
         check_is_fitted(self)
         source = read(self, X, reset=False)
-        names = getattr(source, "names", None)
+        return np.concatenate(
+            list(self._each_block(source, lambda b: choose(*self.model_.posterior(self.params_, b.x))))
+        )
+
+    def _each_block(self, source: Source, function: Callable[[Chunk], Any]) -> Iterator[Any]:
+        """Apply `function` to each block of rows, after checking them."""
 
         def step(chunk: Chunk) -> list[Any]:
-            parts = []
-            for block in chunk.split(BLOCK_ROWS):
-                x = block.packed().x
-                init.check_rows(x, self.model_.family, block.first * BLOCK_ROWS, names)
-                parts.append(choose(*self.model_.posterior(self.params_, x)))
-            return parts
+            blocks = [block.packed() for block in chunk.split(BLOCK_ROWS)]
+            for block in blocks:
+                init.check_rows(block.x, self.model_.family, block.first * BLOCK_ROWS, source.names)
+            return [function(block) for block in blocks]
 
-        return np.concatenate([part for parts in source.map_rows(step) for part in parts])
+        return (value for values in source.map_rows(step) for value in values)
 
 
 def _best(results: list[EMResult[MixtureParams[Any]]]) -> EMResult[MixtureParams[Any]]:

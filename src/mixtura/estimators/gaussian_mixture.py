@@ -13,10 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from mixtura._types import FloatArray
 from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.starts import check_means, check_precisions, check_weights
-from mixtura.families.covariance import STRUCTURES
+from mixtura.families import Diag, Full, Spherical, Tied
+from mixtura.families.covariance import Covariance
 from mixtura.families.gaussian import Gaussian
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
+
+STRUCTURES: dict[str, Covariance[Any]] = {s.name: s for s in (Full(), Tied(), Diag(), Spherical())}
 
 
 class GaussianMixture(BaseMixture):
@@ -146,18 +149,19 @@ class GaussianMixture(BaseMixture):
         return Mixture(Gaussian(structure, float(self.reg_covar)), self.n_components)
 
     def _make_starts(self, source: Source, model: Mixture[Any]) -> list[MixtureParams[Any]]:
+        family: Any = model.family
         k, d = self.n_components, source.n_features
         weights = None if self.weights_init is None else check_weights(self.weights_init, k)
         means = None if self.means_init is None else check_means(self.means_init, k, d)
         precisions = (
             None
             if self.precisions_init is None
-            else check_precisions(self.precisions_init, self.covariance_type, model.family.covariance.shape(k, d))
+            else check_precisions(self.precisions_init, self.covariance_type, family.covariance.shape(k, d))
         )
         starts = super()._make_starts(source, model)
         if self.warm_start and hasattr(self, "params_"):
             return starts
-        starts = [_with_given(model.family, start, weights, means, precisions) for start in starts]
+        starts = [_with_given(family, start, weights, means, precisions) for start in starts]
         complete = weights is not None and means is not None and precisions is not None
         return starts[:1] if complete else starts
 
@@ -173,7 +177,11 @@ class GaussianMixture(BaseMixture):
             "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_", "feature_names_in_",
         ):  # fmt: skip
             if hasattr(self, name):
-                setattr(peer, name, np.copy(value) if isinstance(value := getattr(self, name), np.ndarray) else value)
+                setattr(
+                    peer,
+                    name,
+                    np.copy(value) if isinstance(value := getattr(self, name), np.ndarray) else value,
+                )
         return peer
 
 

@@ -10,6 +10,6 @@ def printer(verbose: int, interval: int) -> Observer:
 
     def show(iteration: int, objective: float, max_iter: int) -> None:
         if verbose and iteration % interval == 0:
-            print(f"iteration {iteration} of at most {max_iter}: objective {objective:.6f}")
+            print(f"iteration {iteration} of at most {max_iter}: objective {objective:.6f}")  # noqa: T201  # what verbose asks for
 
     return show

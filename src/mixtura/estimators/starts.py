@@ -20,9 +20,7 @@ def check_weights(weights: Any, k: int) -> FloatArray:
             f"but got max value {weights.max():.5f}, min value {weights.min():.5f}"
         )
     if abs(1 - weights.sum()) > 1e-6:
-        raise ValueError(
-            f"The parameter 'weights' should be normalized, but got sum(weights) = {weights.sum():.5f}"
-        )
+        raise ValueError(f"The parameter 'weights' should be normalized, but got sum(weights) = {weights.sum():.5f}")
     return np.asarray(weights)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from math import log, pi
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray
-from mixtura.families.covariance import BlockSums, Covariance, Full
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.families.covariance import BlockSums, Covariance
+from mixtura.families.full import Full
 from mixtura.families.linalg import ratio
 from mixtura.frame import EPS, Frame
 from mixtura.model import Event, EventKind
@@ -55,7 +56,7 @@ class Gaussian:
         Added to every variance at each update, in squared units of the data, as scikit-learn does.
     """
 
-    covariance: Covariance = Full()
+    covariance: Covariance[Any] = field(default_factory=Full)
     reg_covar: float = 0.0
     name: ClassVar[str] = "gaussian"
     support: ClassVar[str] = "finite numbers"
@@ -87,11 +88,13 @@ class Gaussian:
         """Return each component's log-density at its mean, (k,)."""
         k, d = theta.means.shape
         log_det = self.covariance.log_det(theta.factors, k, d)
-        return log_det + theta.frame.log_jacobian - d / 2 * LOG_2PI
+        peaks: FloatArray = log_det + theta.frame.log_jacobian - d / 2 * LOG_2PI
+        return peaks
 
     def suffstats(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
         """Return the moments about the pivot (formulas S1 to S3)."""
-        return self.covariance.moments(theta.frame.enter(x), resp, theta.pivot)
+        sums: Sums = self.covariance.moments(theta.frame.enter(x), resp, theta.pivot)
+        return sums
 
     def update(self, sums: Any, theta: GaussianParams) -> tuple[GaussianParams, list[Event]]:
         """Return the maximum-likelihood parameters, kept above the floor of what the numbers can carry."""
@@ -119,18 +122,18 @@ class Gaussian:
         parts = (theta.frame.shift, theta.frame.scale, theta.pivot)
         return blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest()
 
-    def sample(self, theta: GaussianParams, labels: Any, rng: np.random.Generator) -> FloatArray:
+    def sample(self, theta: GaussianParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row from the component named by each of `labels` (n,)."""
         k, d = theta.means.shape
         roots = np.linalg.cholesky(self.covariance.expand(theta.covariances, k, d))
         noise = rng.standard_normal((len(labels), d))
-        z = theta.means[labels] + np.einsum("nij,nj->ni", roots[labels], noise)
+        z: FloatArray = theta.means[labels] + np.einsum("nij,nj->ni", roots[labels], noise)
         return theta.frame.leave(z)
 
     def n_parameters(self, theta: GaussianParams) -> int:
         """Return the number of free parameters of the components."""
         k, d = theta.means.shape
-        return k * d + self.covariance.n_parameters(k, d)
+        return int(k * d + self.covariance.n_parameters(k, d))
 
     def check(self, theta: GaussianParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` that names what about parameters from elsewhere cannot be."""
@@ -191,12 +194,15 @@ class Gaussian:
         factors = self.covariance.scale_factors(factors, 1 / theta.frame.scale)
         return replace(theta, factors=factors, covariances=self.covariance.invert(factors))
 
-    def _assemble(
-        self, frame: Frame, means: FloatArray, covariances: FloatArray
-    ) -> tuple[GaussianParams, list[Event]]:
+    def _assemble(self, frame: Frame, means: FloatArray, covariances: FloatArray) -> tuple[GaussianParams, list[Event]]:
         kept, factors, raised = self.covariance.factorize(covariances, frame.floor)
         theta = GaussianParams(frame=frame, means=means, covariances=kept, factors=factors, pivot=means)
-        return theta, [
-            Event(EventKind.FLOOR, j, f"the covariance of component {j} collapsed and was raised to the floor")
-            for j in raised
-        ]
+        if not raised:
+            return theta, []
+        narrow = self.covariance.variances(covariances, *means.shape) < frame.floor**2
+        return theta, [Event(EventKind.FLOOR, j, self._collapse(j, narrow[j])) for j in raised]
+
+    def _collapse(self, component: int, narrow: BoolArray) -> str:
+        columns = ", ".join(str(j) for j in np.flatnonzero(narrow))
+        where = f" in column {columns}" if columns else ""
+        return f"{self.covariance.owner.format(component)} collapsed{where} and was raised to the floor"

@@ -25,6 +25,12 @@ def is_occupied(counts: FloatArray) -> BoolArray:
     return occupied
 
 
+def log_diagonal(matrices: FloatArray) -> FloatArray:
+    """Return the log-determinant of triangular matrices (..., d, d)."""
+    total: FloatArray = np.log(np.diagonal(matrices, axis1=-2, axis2=-1)).sum(axis=-1)
+    return total
+
+
 def invert_lower(lower: FloatArray) -> FloatArray:
     """Invert lower-triangular matrices (..., d, d) by forward substitution; the result is exactly lower."""
     inverse = np.zeros_like(lower)

@@ -1,0 +1,1 @@
+"""Compiled E-steps, and the vocabulary in which they are written."""

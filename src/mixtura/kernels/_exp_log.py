@@ -1,8 +1,8 @@
 """The vector exponential and logarithm, within one unit in the last place (ulp).
 
 Both cut their argument down to a short interval around 0 or 1, evaluate a polynomial there and put the power
-of two back as exponent bits. No table, no branch. On one core of an EPYC 7003, exp takes 1.05 ns a value and log
-1.8 ns, where libm takes 10.
+of two back as exponent bits. No table, no branch. On one core of an EPYC 7003, exp takes 1.07 ns a value and
+log 1.75 ns, where libm takes 10.
 """
 
 import math
@@ -17,9 +17,9 @@ LN2_LOW = 1.9082149292705877e-10  # ln 2 - LN2_HIGH
 ROUND_AND_BIAS = 1.5 * 2.0**52 + 1023  # x + this holds the integer nearest to x, + 1023, in its lowest bits
 EXP_LOWEST = -708.0  # exp(-708.4) is the smallest normal number
 
-# exp(r) for |r| <= ln(2)/2: the polynomial of degree 11 that passes through exp at the 12 Chebyshev points of
-# the interval, within 3e-18 (0.03 ulp) before its coefficients are rounded. Those of 1 and r round to 1; these
-# are the other ten. The tests derive them again in exact arithmetic.
+# exp(r) for |r| <= ln(2)/2: the polynomial of degree 11 through exp at the interval's 12 Chebyshev points, 3e-18
+# (0.03 ulp) from it before the coefficients are rounded. Those of 1 and r round to 1; the other ten follow. The
+# tests derive them again in exact arithmetic.
 EXP_COEFFICIENTS = (
     0.5000000000000019, 0.1666666666666668, 0.0416666666664881, 0.008333333333319601,
     0.0013888888952314775, 0.00019841269890047113, 2.4801485482328494e-05, 2.755724091857897e-06,
@@ -39,7 +39,7 @@ SMALLEST_NORMAL = 2.0**-1022
 
 
 def _polynomial(builder: Any, x: Code, coefficients: tuple[float, ...]) -> Code:
-    """Estrin's scheme: neighbors join by x, pairs by x**2, fours by x**4. A tenth faster than Horner's rule."""
+    """Evaluate by Estrin's scheme: neighbors join by x, pairs by x**2, fours by x**4: a short chain."""
     terms, power = [const(c) for c in coefficients], x
     while True:
         pairs = zip(terms[0::2], terms[1::2], strict=False)
@@ -60,9 +60,11 @@ def _exp(builder: Any, v: Code) -> Code:
     rounded = emit_fma(builder, v, const(1 / math.log(2)), const(ROUND_AND_BIAS))
     n = builder.fsub(rounded, const(ROUND_AND_BIAS))
     r = emit_fma(builder, n, const(-LN2_LOW), emit_fma(builder, n, const(-LN2_HIGH), v))
-    # 1 + r (1 + r q(r)), in this form: 1 + (r + r**2 q) errs by 1.08 ulp
+    # 1 + r + r**2 q(r), with what rounding takes from 1 + r given back: 0.9 ulp, where 1 + r (1 + r q) errs by 1
     q = _polynomial(builder, r, EXP_COEFFICIENTS)
-    e = emit_fma(builder, emit_fma(builder, q, r, const(1.0)), r, const(1.0))
+    linear = builder.fadd(r, const(1.0))
+    lost = builder.fsub(r, builder.fsub(linear, const(1.0)))
+    e = builder.fadd(linear, emit_fma(builder, builder.fmul(r, r), q, lost))
     scale = builder.bitcast(builder.shl(builder.bitcast(rounded, IVEC), iconst(52)), VEC)
     # Only a true comparison gives 0: NaN makes r NaN and stays.
     return builder.select(builder.fcmp_ordered("<", v, const(EXP_LOWEST)), const(0.0), builder.fmul(e, scale))
@@ -92,7 +94,7 @@ def _log(builder: Any, v: Code) -> Code:
     half = builder.fmul(builder.fmul(f, f), const(0.5))
     low = emit_fma(builder, s, builder.fadd(half, series), builder.fmul(k, const(LN2_LOW)))
     value = emit_fma(builder, k, const(LN2_HIGH), builder.fsub(f, builder.fsub(half, low)))
-    # 0 gives -inf; +inf and NaN give themselves; negative numbers NaN
+    # 0 gives -inf, +inf itself, anything else that is not positive NaN
     positive = builder.fcmp_ordered(">", v, const(0.0))
     finite = builder.fcmp_ordered("<", v, const(math.inf))
     zero = builder.fcmp_ordered("==", v, const(0.0))

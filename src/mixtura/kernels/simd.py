@@ -29,7 +29,7 @@ where arithmetic makes a NaN; compiled code is silent.)
 writable one. An index counts from the start, never from the end. Bounds are checked by the doubles always, by
 compiled code if ``MIXTURA_CHECK_BOUNDS=1``.
 
-Where fused multiply-add is no instruction every ``fma`` is a call to libm, 40 times slower: ask ``has_fma()``.
+Where there is no instruction for it, every ``fma`` is a call to libm, 40 times slower: ask ``has_fma()``.
 """
 
 import functools
@@ -201,10 +201,14 @@ for _index in ([types.intp], [types.intp] * 2, [types.intp] * 3):
 
 # -------------------------------------------------------------------------------- arithmetic
 
-compiled(operator.add, vec8, vec8, vec8)(lambda builder, a, b: builder.fadd(a, b))
-compiled(operator.sub, vec8, vec8, vec8)(lambda builder, a, b: builder.fsub(a, b))
-compiled(operator.mul, vec8, vec8, vec8)(lambda builder, a, b: builder.fmul(a, b))
-compiled(operator.truediv, vec8, vec8, vec8)(lambda builder, a, b: builder.fdiv(a, b))
+for _operators, _emit in (
+    ((operator.add, operator.iadd), lambda builder, a, b: builder.fadd(a, b)),
+    ((operator.sub, operator.isub), lambda builder, a, b: builder.fsub(a, b)),
+    ((operator.mul, operator.imul), lambda builder, a, b: builder.fmul(a, b)),
+    ((operator.truediv, operator.itruediv), lambda builder, a, b: builder.fdiv(a, b)),
+):
+    for _operator in _operators:
+        compiled(_operator, vec8, vec8, vec8)(_emit)
 compiled(operator.neg, vec8, vec8)(lambda builder, a: builder.fneg(a))
 
 
@@ -290,9 +294,7 @@ def hmax(v: Vector) -> float:
     return largest
 
 
-compiled(hmax, types.float64, vec8)(
-    lambda builder, v: _fold(builder, v, functools.partial(_emit_vmax, builder))
-)
+compiled(hmax, types.float64, vec8)(lambda builder, v: _fold(builder, v, functools.partial(_emit_vmax, builder)))
 
 
 def lane(v: Vector, q: int) -> float:

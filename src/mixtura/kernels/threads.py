@@ -33,7 +33,7 @@ def launch(parallel: Callable[..., None], serial: Callable[..., None], *argument
 
     global _launched_in
     wanted = _requested.get() or _cpu_count()
-    threads = min(wanted, numba.config.NUMBA_NUM_THREADS)
+    threads = min(wanted, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # Numba sets it at import
     forked = _launched_in not in (None, os.getpid())
     if threads == 1 or forked or not _launch.acquire(blocking=False):
         serial(*arguments)

@@ -127,6 +127,5 @@ def _ones() -> FloatArray:
 def padded(array: FloatArray, *sizes: int) -> FloatArray:
     """Return the array as kernel input, with zeros after its last axes up to `sizes`."""
     lead = array.ndim - len(sizes)
-    result = np.zeros((*array.shape[:lead], *sizes))
-    result[(..., *(slice(0, size) for size in array.shape[lead:]))] = array
-    return constant(result)
+    margins = [(0, 0)] * lead + [(0, size - old) for size, old in zip(sizes, array.shape[lead:], strict=True)]
+    return constant(np.pad(array, margins))

@@ -12,7 +12,7 @@ from mixtura._types import FloatArray, IntArray
 from mixtura.blocks import Chunk
 from mixtura.families.linalg import is_occupied
 from mixtura.model import Event, EventKind, Family
-from mixtura.stats import Stats, Sums
+from mixtura.stats import Stats
 from mixtura.values import same_bits, size_in_bytes
 
 T = TypeVar("T")
@@ -55,21 +55,19 @@ class Mixture(Generic[T]):
     def e_step(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
         """Return the sums over the rows of a chunk, by composed NumPy."""
         loglik, resp = self.posterior(params, chunk.x)
-        weight = np.ones(len(chunk)) if chunk.weight is None else chunk.weight
-        # A row of weight 0 counts for nothing, even where its density is 0 and its logarithm infinite.
-        total = np.sum(weight * loglik, where=weight > 0)
+        if chunk.weight is not None:
+            resp *= chunk.weight[:, None]
+        total, weight = chunk.total(loglik)
         return MixtureStats(
             loglik=float(total),
-            weight=float(weight.sum()),
+            weight=float(weight),
             pivot=self.family.pivot(params.components),
-            components=self.family.suffstats(params.components, chunk.x, resp * weight[:, None]),
+            components=self.family.suffstats(params.components, chunk.x, resp),
         )
 
     def e_blocks(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
         """Return a stack with the sums of each block of a chunk, by the family's compiled kernel."""
-        loglik, weight, sums = self.family.e_blocks(
-            log_weights(params), params.components, chunk.x, chunk.weight
-        )
+        loglik, weight, sums = self.family.e_blocks(log_weights(params), params.components, chunk.x, chunk.weight)
         pivot = self.family.pivot(params.components)
         return MixtureStats(loglik=loglik, weight=weight, pivot=pivot, components=sums)
 
@@ -132,9 +130,7 @@ class Mixture(Generic[T]):
         counts = resp.sum(axis=0)
         return MixtureParams(weights=counts / counts.sum(), components=theta), events
 
-    def sample(
-        self, params: MixtureParams[T], n: int, rng: np.random.Generator
-    ) -> tuple[FloatArray, IntArray]:
+    def sample(self, params: MixtureParams[T], n: int, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
         """Draw `n` rows; return them (n, d), grouped by component, and their components (n,)."""
         counts = rng.multinomial(n, params.weights)
         labels = np.repeat(np.arange(self.n_components), counts)

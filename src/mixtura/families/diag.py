@@ -1,0 +1,150 @@
+"""Variances without correlations: one for each column (`Diag`), or one for all (`Spherical`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mixtura._types import FloatArray
+from mixtura.families.covariance import BlockSums, Covariance, Moments
+from mixtura.families.linalg import ratio
+
+
+@dataclass(frozen=True)
+class Diag(Covariance[Moments]):
+    """Each component has its own variance in each column, and no correlations."""
+
+    name: ClassVar[str] = "diag"
+
+    def shape(self, k: int, d: int) -> tuple[int, ...]:
+        return (k, d)
+
+    def identity(self, k: int, d: int) -> FloatArray:
+        return np.ones((k, d))
+
+    def moments(self, z: FloatArray, resp: FloatArray, pivot: FloatArray) -> Moments:
+        s1, s2 = np.empty_like(pivot), np.empty_like(pivot)
+        for j in range(len(pivot)):
+            centred = z - pivot[j]
+            s1[j] = resp[:, j] @ centred
+            s2[j] = resp[:, j] @ centred**2
+        return Moments(s0=resp.sum(axis=0), s1=s1, s2=s2)
+
+    def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
+        return ratio(sums.s2, sums.s0, old) - shift**2
+
+    def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
+        return covariances
+
+    def widen(self, covariances: FloatArray, amount: FloatArray) -> FloatArray:
+        return covariances + amount
+
+    def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
+        return _floored(covariances, floor**2)
+
+    def invert(self, factors: FloatArray) -> FloatArray:
+        return 1.0 / factors**2
+
+    def precisions(self, factors: FloatArray) -> FloatArray:
+        return factors**2
+
+    def factor_precisions(self, precisions: FloatArray) -> FloatArray:
+        return _positive(precisions)
+
+    def is_factor(self, factors: FloatArray) -> bool:
+        return bool((factors > 0).all())
+
+    def scale_factors(self, factors: FloatArray, scale: FloatArray) -> FloatArray:
+        return factors * scale
+
+    def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
+        rows = ((z - m) * f for m, f in zip(means, factors, strict=True))
+        return np.column_stack([np.einsum("ni,ni->n", row, row) for row in rows])
+
+    def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        total: FloatArray = np.log(factors).sum(axis=1)
+        return total
+
+    def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
+        return covariances * scale**2
+
+    def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
+        return covariances[:, :, None] * np.eye(d)
+
+    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return Moments(s0=s0, s1=s1[..., None], s2=s2[..., None])
+
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        from mixtura.kernels import gaussian_diag
+
+        loglik, total, s0, s1, s2 = gaussian_diag.e_blocks(x, weight, *params)
+        return loglik, total, Moments(s0=s0, s1=s1, s2=s2)
+
+    def n_parameters(self, k: int, d: int) -> int:
+        return k * d
+
+
+@dataclass(frozen=True)
+class Spherical(Diag):
+    """Each component has one variance, the same in every column."""
+
+    name: ClassVar[str] = "spherical"
+    isotropic: ClassVar[bool] = True
+
+    def shape(self, k: int, d: int) -> tuple[int, ...]:
+        return (k,)
+
+    def identity(self, k: int, d: int) -> FloatArray:
+        return np.ones(k)
+
+    def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
+        mean: FloatArray = super().estimate(sums, pivot, shift, old[:, None]).mean(axis=1)
+        return mean
+
+    def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
+        return np.broadcast_to(covariances[:, None], (k, d))
+
+    def widen(self, covariances: FloatArray, amount: FloatArray) -> FloatArray:
+        return covariances + float(amount.mean())
+
+    def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
+        return _floored(covariances, float(floor.max()) ** 2)
+
+    def scale_factors(self, factors: FloatArray, scale: FloatArray) -> FloatArray:
+        return factors * float(scale[0])
+
+    def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
+        return super().squared_distance(np.repeat(factors[:, None], means.shape[1], axis=1), means, z)
+
+    def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        return d * np.log(factors)
+
+    def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
+        return covariances * float(scale[0]) ** 2
+
+    def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
+        return covariances[:, None, None] * np.eye(d)
+
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        shift, scale, means, factors, peaks, pivot = params
+        spread = np.repeat(factors[:, None], means.shape[1], axis=1)
+        return super().e_blocks(x, weight, shift, scale, means, spread, peaks, pivot)
+
+    def n_parameters(self, k: int, d: int) -> int:
+        return k
+
+
+def _positive(values: FloatArray) -> FloatArray:
+    if not (values > 0).all():
+        raise ValueError("a precision is not positive")
+    return np.sqrt(values)
+
+
+def _floored(variances: FloatArray, least: FloatArray | float) -> tuple[FloatArray, FloatArray, list[int]]:
+    """Keep variances (k,) or (k, d) at `least`; return them, their factors and the components raised."""
+    low = variances < least
+    variances = np.where(low, least, variances)
+    raised = np.flatnonzero(low.any(axis=1) if low.ndim == 2 else low)
+    return variances, 1.0 / np.sqrt(variances), raised.tolist()

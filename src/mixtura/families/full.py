@@ -1,0 +1,168 @@
+"""Covariance matrices: one for each component (`Full`), or one for all (`Tied`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mixtura._types import FloatArray
+from mixtura.families.covariance import BlockSums, Covariance, M, Moments, PooledMoments
+from mixtura.families.linalg import invert_lower, log_diagonal, ratio, well_conditioned
+
+
+class _Matrices(Covariance[M]):
+    """What is done alike to a matrix and to a stack of them."""
+
+    def invert(self, factors: FloatArray) -> FloatArray:
+        root = invert_lower(factors)
+        return root @ np.swapaxes(root, -1, -2)
+
+    def precisions(self, factors: FloatArray) -> FloatArray:
+        return np.swapaxes(factors, -1, -2) @ factors
+
+    def factor_precisions(self, precisions: FloatArray) -> FloatArray:
+        try:
+            flipped = np.linalg.cholesky(precisions[..., ::-1, ::-1])
+        except np.linalg.LinAlgError:
+            raise ValueError("a precision matrix is not positive definite") from None
+        return np.swapaxes(flipped[..., ::-1, ::-1], -1, -2)
+
+    def is_factor(self, factors: FloatArray) -> bool:
+        lower = bool((np.triu(factors, 1) == 0).all())
+        return lower and bool((np.diagonal(factors, axis1=-2, axis2=-1) > 0).all())
+
+    def scale_factors(self, factors: FloatArray, scale: FloatArray) -> FloatArray:
+        return factors * scale
+
+    def upper(self, factors: FloatArray) -> FloatArray:
+        return np.swapaxes(factors, -1, -2)
+
+    def widen(self, covariances: FloatArray, amount: FloatArray) -> FloatArray:
+        return covariances + np.diag(amount)
+
+    def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
+        return covariances * scale[:, None] * scale
+
+
+@dataclass(frozen=True)
+class Full(_Matrices[Moments]):
+    """Each component has its own covariance matrix."""
+
+    name: ClassVar[str] = "full"
+
+    def shape(self, k: int, d: int) -> tuple[int, ...]:
+        return (k, d, d)
+
+    def identity(self, k: int, d: int) -> FloatArray:
+        return np.tile(np.eye(d), (k, 1, 1))
+
+    def moments(self, z: FloatArray, resp: FloatArray, pivot: FloatArray) -> Moments:
+        k, d = pivot.shape
+        s1, s2 = np.empty((k, d)), np.empty((k, d, d))
+        for j in range(k):
+            centred = z - pivot[j]
+            weighted = resp[:, j, None] * centred
+            s1[j] = weighted.sum(axis=0)
+            s2[j] = weighted.T @ centred
+        return Moments(s0=resp.sum(axis=0), s1=s1, s2=(s2 + s2.transpose(0, 2, 1)) / 2)
+
+    def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
+        return ratio(sums.s2, sums.s0, old) - shift[:, :, None] * shift[:, None, :]
+
+    def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
+        return np.diagonal(covariances, axis1=1, axis2=2)
+
+    def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
+        parts = [well_conditioned(c, floor) for c in covariances]
+        kept = np.array([part[0] for part in parts])
+        factors = invert_lower(np.array([part[1] for part in parts]))
+        return kept, factors, [j for j, part in enumerate(parts) if part[2]]
+
+    def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
+        return np.column_stack([_norm((z - m) @ f.T) for m, f in zip(means, factors, strict=True)])
+
+    def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        return log_diagonal(factors)
+
+    def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
+        return covariances
+
+    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return Moments(s0=s0, s1=s1[..., None], s2=s2[..., None, None])
+
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        from mixtura.kernels import gaussian_full
+
+        loglik, total, s0, s1, s2 = gaussian_full.e_blocks(x, weight, *params)
+        return loglik, total, Moments(s0=s0, s1=s1, s2=s2)
+
+    def n_parameters(self, k: int, d: int) -> int:
+        return k * d * (d + 1) // 2
+
+
+@dataclass(frozen=True)
+class Tied(_Matrices[PooledMoments]):
+    """All components share one covariance matrix."""
+
+    name: ClassVar[str] = "tied"
+    owner: ClassVar[str] = "the shared covariance"
+
+    def shape(self, k: int, d: int) -> tuple[int, ...]:
+        return (d, d)
+
+    def identity(self, k: int, d: int) -> FloatArray:
+        return np.eye(d)
+
+    def moments(self, z: FloatArray, resp: FloatArray, pivot: FloatArray) -> PooledMoments:
+        s0 = resp.sum(axis=0)
+        weight = resp.sum(axis=1)
+        share = np.divide(resp, weight[:, None], out=np.zeros_like(resp), where=weight[:, None] > 0)
+        centred = z - share @ pivot
+        within = (weight[:, None] * centred).T @ centred
+        s1 = np.array([resp[:, j] @ (z - pivot[j]) for j in range(len(pivot))])
+        return PooledMoments(s0=s0, s1=s1, within=(within + within.T) / 2, cross=resp.T @ share)
+
+    def estimate(self, sums: PooledMoments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
+        gaps = pivot[:, None, :] - pivot[None, :, :]
+        between: FloatArray = np.einsum("ab,abi,abj->ij", sums.cross, gaps, gaps) / 2
+        moved: FloatArray = np.einsum("k,ki,kj->ij", sums.s0, shift, shift)
+        pooled: FloatArray = (sums.within + between - moved) / sums.s0.sum()
+        return pooled
+
+    def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
+        return np.broadcast_to(np.diagonal(covariances), (k, d))
+
+    def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
+        kept, root, raised = well_conditioned(covariances, floor)
+        return kept, invert_lower(root), [0] if raised else []
+
+    def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
+        return np.column_stack([_norm((z - m) @ factors.T) for m in means])
+
+    def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        return np.repeat(log_diagonal(factors), k)
+
+    def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
+        return np.broadcast_to(covariances, (k, d, d))
+
+    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> PooledMoments:
+        # Scatter about each pivot is at hand here, so nothing is left to the products of responsibilities.
+        within = s2.sum(axis=-1)[..., None, None]
+        cross = np.zeros((*s0.shape, s0.shape[-1]))
+        return PooledMoments(s0=s0, s1=s1[..., None], within=within, cross=cross)
+
+    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+        from mixtura.kernels import gaussian_tied
+
+        loglik, total, s0, s1, within, cross = gaussian_tied.e_blocks(x, weight, *params)
+        return loglik, total, PooledMoments(s0=s0, s1=s1, within=within, cross=cross)
+
+    def n_parameters(self, k: int, d: int) -> int:
+        return d * (d + 1) // 2
+
+
+def _norm(rows: FloatArray) -> FloatArray:
+    norm: FloatArray = np.einsum("ni,ni->n", rows, rows)
+    return norm
