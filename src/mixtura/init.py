@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.blocks import BLOCK_ROWS, Chunk
+from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Family, Source
 from mixtura.models.mixture import Mixture, MixtureParams
 

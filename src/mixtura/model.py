@@ -12,13 +12,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.frame import Frame
+from mixtura.grid import Chunk
 from mixtura.stats import Forest, Stats, Sums
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from mixtura.blocks import Chunk
-    from mixtura.frame import Frame
 
 P = TypeVar("P")
 S = TypeVar("S", bound=Stats)

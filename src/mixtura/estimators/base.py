@@ -18,11 +18,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray
-from mixtura.blocks import BLOCK_ROWS, Chunk
 from mixtura.em import EMResult, Status, drive, observe
 from mixtura.estimators.progress import printer
 from mixtura.estimators.reading import read
 from mixtura.exceptions import CollapseWarning, FitError
+from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams

@@ -1,8 +1,8 @@
 """What a covariance structure of the Gaussian family must provide, and the sums that it works on.
 
 Everything that depends on the structure is a method of `Covariance`. All arrays are in frame coordinates. A
-*factor* is the lower-triangular ``L`` with ``L' L`` the precision, so that ``|L (z - mu)|**2`` is the squared distance; for `Diag`
-and `Spherical` it is one over the standard deviation. Formula numbers are those of docs/formulas.md.
+*factor* is the lower-triangular ``L`` with ``L' L`` the precision, so that ``|L (z - mu)|**2`` is the squared
+distance; for `Diag` and `Spherical` it is one over the standard deviation. Formula numbers: docs/formulas.md.
 """
 
 from __future__ import annotations

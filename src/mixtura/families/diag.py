@@ -28,8 +28,9 @@ class Diag(Covariance[Moments]):
         s1, s2 = np.empty_like(pivot), np.empty_like(pivot)
         for j in range(len(pivot)):
             centred = z - pivot[j]
-            s1[j] = resp[:, j] @ centred
-            s2[j] = resp[:, j] @ centred**2
+            weighted = resp[:, j, None] * centred
+            s1[j] = weighted.sum(axis=0)
+            s2[j] = np.einsum("nd,nd->d", weighted, centred)
         return Moments(s0=resp.sum(axis=0), s1=s1, s2=s2)
 
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from mixtura._types import FloatArray
-from mixtura.blocks import BLOCK_ROWS
+from mixtura.grid import BLOCK_ROWS
 from mixtura.kernels._jit import inline_jit, jit, parallel_jit
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.threads import launch

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from mixtura._types import FloatArray
-from mixtura.blocks import BLOCK_ROWS
+from mixtura.grid import BLOCK_ROWS
 from mixtura.kernels._jit import inline_jit, jit, parallel_jit
 from mixtura.kernels.gaussian_full import STAGGER, WHITEN, add_first_moments, add_products
 from mixtura.kernels.simd import fma, hsum, load, select, splat, store

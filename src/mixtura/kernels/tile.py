@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import Array, FloatArray
-from mixtura.blocks import WAVE_ROWS
+from mixtura.grid import WAVE_ROWS
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.simd import exp, load, log, select, splat, store, vmax
 

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.blocks import Chunk
 from mixtura.families.linalg import is_occupied
+from mixtura.grid import Chunk
 from mixtura.model import Event, EventKind, Family
 from mixtura.stats import Stats
 from mixtura.values import same_bits, size_in_bytes

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mixtura._types import Array, FloatArray
-from mixtura.blocks import BLOCK_ROWS, WAVE_ROWS, Chunk
+from mixtura.grid import BLOCK_ROWS, WAVE_ROWS, Chunk
 from mixtura.stats import Forest
 
 R = TypeVar("R")

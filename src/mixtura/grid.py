@@ -1,0 +1,56 @@
+"""The grid: rows are cut into blocks of fixed size, whatever holds them and whoever computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixtura._types import Array, FloatArray
+
+BLOCK_ROWS = 1024  # some tiles of a kernel; few enough that 50,000 rows keep 48 cores busy
+WAVE_ROWS = 1 << 18  # rows of one kernel call: it stays under 0.3 s, so that Ctrl-C is heard
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Consecutive rows as a source holds them, starting on the grid.
+
+    Attributes
+    ----------
+    x : (n, d) array
+        Rows of any real dtype and strides.
+    weight : (n,) array or None
+        Row weights; None stands for ones.
+    first : int
+        Number of the first block.
+    """
+
+    x: Array
+    weight: FloatArray | None = None
+    first: int = 0
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    def split(self, rows: int) -> Iterator[Chunk]:
+        """Cut into chunks of `rows` rows, a multiple of the block size."""
+        for start in range(0, len(self), rows):
+            stop = min(start + rows, len(self))
+            weight = None if self.weight is None else self.weight[start:stop]
+            yield Chunk(self.x[start:stop], weight, self.first + start // BLOCK_ROWS)
+
+    def total(self, values: FloatArray) -> FloatArray:
+        """Return the weighted sum of `values` (n,), and the total weight.
+
+        A row of weight 0 counts for nothing, even where its value is infinite.
+        """
+        if self.weight is None:
+            return np.array([values.sum(), len(self)])
+        counted = self.weight > 0
+        return np.array([self.weight[counted] @ values[counted], self.weight.sum()])
+
+    def packed(self) -> Chunk:
+        """Return the rows as C-contiguous float64, without a copy where they are so already."""
+        return Chunk(np.ascontiguousarray(self.x, dtype=np.float64), self.weight, self.first)

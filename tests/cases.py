@@ -1,0 +1,111 @@
+"""The table of models: one row a model. Adding a row is the whole cost of testing a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mixtura import init
+from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
+from mixtura.models import Mixture, MixtureParams
+from mixtura.sources import ArraySource
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model, data that it should fit, and what can be asked of it beyond the laws that hold for all.
+
+    Attributes
+    ----------
+    model : Mixture
+        What is tested.
+    draw : callable
+        Given a generator and a number of rows, returns rows.
+    directions : callable
+        Given parameters and a generator, yields functions of a step that move the parameters feasibly.
+    affine : str
+        Which maps of the data the update commutes with: "columns" (a scale each), "common" (one), or "".
+    """
+
+    model: Mixture[Any]
+    draw: Callable[[np.random.Generator, int], Any]
+    directions: Callable[[Any, np.random.Generator], Iterator[Callable[[float], Any]]]
+    affine: str = ""
+
+    def rows(self, n: int, seed: int = 0) -> Any:
+        return self.draw(np.random.default_rng(seed), n)
+
+    def start(self, x: Any, seed: int = 1) -> MixtureParams[Any]:
+        """Return a start at random rows, far from any optimum."""
+        source = ArraySource(x)
+        found = init.survey(source, self.model.family)
+        return init.start(source, self.model, found, "random_from_data", np.random.default_rng(seed))
+
+
+def normal_rows(d: int) -> Callable[[np.random.Generator, int], Any]:
+    """Return a draw of three overlapping correlated clusters away from the origin."""
+
+    def draw(rng: np.random.Generator, n: int) -> Any:
+        means = np.array([0.0, 2.5, -3.0])[:, None] + np.arange(d)
+        mix = np.eye(d) + 0.3 * np.tri(d, k=-1)
+        labels = rng.integers(0, 3, n)
+        return means[labels] + rng.normal(size=(n, d)) @ mix.T * (1.0 + 0.4 * labels[:, None]) + 7.0
+
+    return draw
+
+
+def count_rows(rng: np.random.Generator, n: int) -> Any:
+    """Return counts of two columns from three rates."""
+    rates = np.array([[1.0, 12.0], [6.0, 3.0], [20.0, 9.0]])
+    return rng.poisson(rates[rng.integers(0, 3, n)]).astype(np.float64)
+
+
+def gaussian_directions(params: Any, rng: np.random.Generator) -> Iterator[Callable[[float], Any]]:
+    """Move weights, means and covariances, each in a random direction of the feasible set."""
+    theta = params.components
+    tilt = rng.normal(size=params.weights.shape)
+    nudge = rng.normal(size=theta.means.shape) * 0.01
+    twist = rng.normal(size=theta.factors.shape) * 0.5
+    if twist.ndim > 1 and twist.shape[-1] == twist.shape[-2] and theta.means.shape[1] > 1:
+        twist = np.tril(twist)
+
+    def weights(step: float) -> Any:
+        moved = params.weights * np.exp(step * tilt)
+        return replace(params, weights=moved / moved.sum())
+
+    def means(step: float) -> Any:
+        return replace(params, components=replace(theta, means=theta.means + step * nudge))
+
+    def factors(step: float) -> Any:
+        # Entry by entry: a lower triangle stays one, and a positive diagonal stays positive.
+        return replace(params, components=replace(theta, factors=theta.factors * (1 + step * twist)))
+
+    yield from (weights, means, factors)
+
+
+def poisson_directions(params: Any, rng: np.random.Generator) -> Iterator[Callable[[float], Any]]:
+    """Move weights and rates."""
+    rates = params.components.rates
+    tilt, nudge = rng.normal(size=params.weights.shape), rng.normal(size=rates.shape)
+
+    def weights(step: float) -> Any:
+        moved = params.weights * np.exp(step * tilt)
+        return replace(params, weights=moved / moved.sum())
+
+    def components(step: float) -> Any:
+        return replace(params, components=replace(params.components, rates=rates * np.exp(step * nudge)))
+
+    yield from (weights, components)
+
+
+CASES: dict[str, Case] = {
+    "gaussian-1d": Case(Mixture(Gaussian(Full()), 3), normal_rows(1), gaussian_directions, "columns"),
+    "gaussian-full": Case(Mixture(Gaussian(Full()), 3), normal_rows(4), gaussian_directions, "columns"),
+    "gaussian-tied": Case(Mixture(Gaussian(Tied()), 3), normal_rows(4), gaussian_directions, "columns"),
+    "gaussian-diag": Case(Mixture(Gaussian(Diag()), 3), normal_rows(4), gaussian_directions, "columns"),
+    "gaussian-spherical": Case(Mixture(Gaussian(Spherical()), 3), normal_rows(4), gaussian_directions, "common"),
+    "poisson": Case(Mixture(Poisson(), 3), count_rows, poisson_directions),
+}

@@ -1,0 +1,179 @@
+"""Every law on every row of the table."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cases
+import laws
+from mixtura.blocks import fold_blocks
+from mixtura import init
+from mixtura.em import drive
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.sources import ArraySource
+from mixtura.stats import Forest, Stats
+
+every_case = pytest.mark.parametrize("case", cases.CASES.values(), ids=cases.CASES.keys())
+weighting = pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+
+
+def _weight(weighted: bool, n: int) -> Any:
+    return np.random.default_rng(5).gamma(1.0, size=n) if weighted else None
+
+
+@every_case
+@weighting
+def test_the_objective_never_falls(case, weighted):
+    x = case.rows(2000)
+    laws.objective_never_falls(case.model, case.start(x), x, _weight(weighted, 2000))
+
+
+@every_case
+@weighting
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.lists(st.integers(0, 1500), max_size=5))
+def test_stats_of_parts_add_to_those_of_the_whole(case, weighted, cuts):
+    x = case.rows(1500)
+    laws.stats_add(case.model, case.start(x), x, _weight(weighted, 1500), cuts)
+
+
+@every_case
+@settings(max_examples=10, deadline=None)
+@given(chunk_rows=st.integers(1, 9 * BLOCK_ROWS))
+def test_chunks_change_no_bit(case, chunk_rows):
+    x = case.rows(7 * BLOCK_ROWS + 13)
+    step = partial(fold_blocks, case.model, case.start(x), compiled=False)
+    laws.chunks_change_no_bit(lambda source: source.fold([step])[0], x, None, chunk_rows)
+
+
+@every_case
+@weighting
+def test_the_order_of_rows_is_rounding(case, weighted):
+    x = case.rows(1500)
+    order = np.random.default_rng(2).permutation(1500)
+    laws.row_order_is_rounding(case.model, case.start(x), x, _weight(weighted, 1500), order)
+
+
+@every_case
+def test_weights_are_copies(case):
+    x = case.rows(800)
+    counts = np.random.default_rng(3).integers(0, 4, 800)
+    laws.weights_are_copies(case.model, case.start(x), x, counts)
+
+
+@every_case
+def test_resuming_changes_no_bit(case):
+    x = case.rows(3000)
+    laws.resuming_changes_no_bit(case.model, case.start(x), x, _weight(True, 3000))
+
+
+@every_case
+def test_company_changes_no_bit(case):
+    x = case.rows(1200)
+    laws.company_changes_no_bit(case.model, [case.start(x, seed) for seed in range(3)], x)
+
+
+@every_case
+def test_components_may_be_permuted(case):
+    """The update of permuted components is the permuted update."""
+    x = case.rows(1000)
+    params, order = case.start(x), np.array([2, 0, 1])
+    updated, _ = case.model.m_step(case.model.e_step(params, Chunk(x)), params)
+    permuted = _permute(params, order)
+    again, _ = case.model.m_step(case.model.e_step(permuted, Chunk(x)), permuted)
+    laws.assert_close(again, _permute(updated, order), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", [name for name, case in cases.CASES.items() if case.affine])
+def test_updates_commute_with_affine_maps(name):
+    """Fitting shifted and rescaled data gives the shifted and rescaled fit, and the same responsibilities."""
+    case = cases.CASES[name]
+    x = case.rows(1500)
+    scale = np.array([1e-3, 40.0, 3e5, 1.0])[: x.shape[1]] if case.affine == "columns" else np.full(x.shape[1], 40.0)
+    shift = np.array([5.0, -1e4, 1e8, 0.0])[: x.shape[1]]
+    _, resp = case.model.posterior(case.start(x), x)
+    plain, mapped = (_fit_from_resp(case.model, rows, resp) for rows in (x, x * scale + shift))
+    np.testing.assert_allclose(mapped.params.weights, plain.params.weights, rtol=1e-7)
+    found = case.model.family.attributes(mapped.params.components)["means_"]
+    expected = case.model.family.attributes(plain.params.components)["means_"]
+    np.testing.assert_allclose((found - shift) / scale, expected, rtol=1e-6)
+    expected_loglik = plain.objective - len(x) * np.log(scale).sum()
+    np.testing.assert_allclose(mapped.objective, expected_loglik, rtol=1e-8)
+
+
+@every_case
+def test_the_optimum_is_flat_in_every_feasible_direction(case):
+    x = case.rows(1500)
+    (fitted,) = drive(ArraySource(x), case.model, [case.start(x)], tol=1e-15, max_iter=20_000)
+    assert fitted.converged
+
+    def loglik(params: Any) -> float:
+        return float(case.model.e_step(params, Chunk(x)).loglik)
+
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        laws.stationary(loglik, fitted.params, case.directions(fitted.params, rng))
+
+
+def test_stats_about_another_pivot_are_refused():
+    case = cases.CASES["gaussian-full"]
+    x = case.rows(500)
+    first = case.model.e_step(case.start(x, 1), Chunk(x))
+    second = case.model.e_step(case.start(x, 2), Chunk(x))
+    with pytest.raises(ValueError, match="different pivots"):
+        first + second
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), n=st.integers(1, 40))
+def test_the_tree_has_the_same_bits_in_any_order(data, n):
+    """Blocks that arrive in any order, in runs of any length, add up to the same bits."""
+    values = np.random.default_rng(n).normal(size=n) * 10.0 ** np.arange(n)
+    stack = Stats(loglik=values, weight=np.ones(n))
+    straight: Forest[Stats] = Forest()
+    straight.add(0, stack)
+    edges = sorted({0, n, *data.draw(st.lists(st.integers(0, n), max_size=8))})
+    runs = data.draw(st.permutations(list(itertools.pairwise(edges))))
+    forest: Forest[Stats] = Forest()
+    for a, b in runs:
+        part: Forest[Stats] = Forest()
+        part.add(a, stack[a:b])
+        forest.merge(part)
+    assert forest.total().loglik == straight.total().loglik
+    assert forest.total().weight == n
+
+
+def test_the_tree_refuses_gaps_and_repeats():
+    stack = Stats(loglik=np.ones(4), weight=np.ones(4))
+    forest: Forest[Stats] = Forest()
+    forest.add(4, stack)
+    with pytest.raises(ValueError, match="block 0 is missing"):
+        forest.total()
+    with pytest.raises(ValueError, match="added twice"):
+        forest.add(4, stack)
+    with pytest.raises(ValueError, match="no blocks"):
+        Forest().total()
+
+
+def _fit_from_resp(model: Any, x: Any, resp: Any) -> Any:
+    """Fit for ten updates from given responsibilities, which do not depend on the units of the rows."""
+    found = init.survey(ArraySource(x), model.family)
+    blank = model.family.blank(model.family.frame(found.low, found.high, found.centre), model.n_components)
+    start, _ = model.from_resp(blank, x, resp)
+    (result,) = drive(ArraySource(x), model, [start], tol=0.0, max_iter=10)
+    return result
+
+
+def _permute(params: Any, order: Any) -> Any:
+    """Reorder every array that has one entry a component (no case has as many columns as components)."""
+    if is_dataclass(params):
+        return replace(params, **{f.name: _permute(getattr(params, f.name), order) for f in fields(params)})
+    return params[order] if len(params) == len(order) else params
