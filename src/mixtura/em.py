@@ -177,9 +177,9 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
         if iteration == max_iter:
             return trace.result(params, stats, Status.ITERATION_LIMIT)
         updated, events = model.m_step(stats, params)
+        trace.report(events, iteration + 1)
         if model.same(updated, params):
             return trace.result(params, stats, Status.STALLED)
-        trace.report(events, iteration + 1)
         params = updated
 
 

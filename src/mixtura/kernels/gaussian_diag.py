@@ -10,7 +10,7 @@ import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import inline_jit, jit, parallel_jit
+from mixtura.kernels._jit import inline_jit, jit, parallel_jit, serial_jit
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.threads import launch
 from mixtura.kernels.tile import TILE, add_counts, constant, fill_columns, fill_weights, softmax, weights_or_ones
@@ -97,7 +97,7 @@ def block(
             s2[b, i, j] = hsum(load(c2, i, j, 0))
 
 
-@jit
+@serial_jit
 def serial(x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2):  # type: ignore[no-untyped-def]
     """Run all blocks on this thread."""
     for b in range(loglik.shape[0]):

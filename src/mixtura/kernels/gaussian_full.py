@@ -12,7 +12,7 @@ import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import inline_jit, jit, parallel_jit
+from mixtura.kernels._jit import inline_jit, jit, parallel_jit, serial_jit
 from mixtura.kernels.simd import fma, hsum, load, splat, store, vsqrt
 from mixtura.kernels.threads import launch
 from mixtura.kernels.tile import (
@@ -178,7 +178,7 @@ def block(
                 s2[b, i, h, j] = c2[i, j, h]
 
 
-@jit
+@serial_jit
 def serial(x, weight, shift, scale, factors, offsets, peaks, pivot, loglik, total, s0, s1, s2):  # type: ignore[no-untyped-def]
     """Run all blocks on this thread."""
     for b in range(loglik.shape[0]):

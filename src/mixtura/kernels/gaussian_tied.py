@@ -11,7 +11,7 @@ import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import inline_jit, jit, parallel_jit
+from mixtura.kernels._jit import inline_jit, jit, parallel_jit, serial_jit
 from mixtura.kernels.gaussian_full import STAGGER, WHITEN, add_first_moments, add_products
 from mixtura.kernels.simd import fma, hsum, load, select, splat, store
 from mixtura.kernels.threads import launch
@@ -158,7 +158,7 @@ def block(
             within[b, h, i] = c2[i, h]
 
 
-@jit
+@serial_jit
 def serial(x, weight, shift, scale, factor, offsets, peaks, pivot, loglik, total, s0, s1, within, cross):  # type: ignore[no-untyped-def]
     """Run all blocks on this thread."""
     for b in range(loglik.shape[0]):

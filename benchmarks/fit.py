@@ -1,0 +1,119 @@
+"""Speed of fits of a fixed number of passes; the compiler has done its work before the clock starts."""
+
+import numpy as np
+
+from benchmarks.data import capped, clusters, fit_passes, start
+
+UPDATES = 4  # and so five evaluations
+
+# d, k, and rows such that one fit takes about as long in each
+SHAPES = {
+    "1d-k8": (1, 8, 1_000_000),
+    "2d-k8": (2, 8, 500_000),
+    "8d-k8": (8, 8, 100_000),
+    "32d-k16": (32, 16, 20_000),
+}
+
+
+class _Fit:
+    timeout = 300
+
+    def prepare(self, shape, covariance_type, dtype="float64"):
+        d, k, rows = SHAPES[shape]
+        self.x = clusters(capped(rows), d, k, dtype)
+        self.options = start(self.x, k, covariance_type)
+        self.weight = None
+        fit_passes(self.x, 1, self.options)  # compiles
+
+
+class Covariance(_Fit):
+    """Each covariance structure at each shape."""
+
+    params = (list(SHAPES), ["full", "tied", "diag", "spherical"])
+    param_names = ("shape", "covariance")
+
+    def setup(self, shape, covariance):
+        self.prepare(shape, covariance)
+
+    def time_fit(self, shape, covariance):
+        fit_passes(self.x, UPDATES, self.options)
+
+
+class Input(_Fit):
+    """What the rows are made of, and how they lie in memory."""
+
+    params = (["float64", "float32", "int64", "fortran", "strided"],)
+    param_names = ("rows",)
+
+    def setup(self, rows):
+        dtype = rows if rows in ("float64", "float32") else "float64"
+        self.prepare("8d-k8", "full", dtype)
+        if rows == "int64":
+            self.x = np.rint(100 * self.x).astype(np.int64)
+            self.options = start(self.x, 8, "full") | {
+                "precisions_init": np.tile(1e-4 * np.eye(8), (8, 1, 1))
+            }
+        elif rows == "fortran":
+            self.x = np.asfortranarray(self.x)
+        elif rows == "strided":
+            self.x = np.repeat(self.x, 2, axis=0)[::2]
+
+    def time_fit(self, rows):
+        fit_passes(self.x, UPDATES, self.options)
+
+
+class Weighted(_Fit):
+    """Row weights."""
+
+    def setup(self):
+        self.prepare("2d-k8", "full")
+        self.weight = np.random.default_rng(0).uniform(0.5, 1.5, len(self.x))
+        fit_passes(self.x, 1, self.options, self.weight)
+
+    def time_fit(self):
+        fit_passes(self.x, UPDATES, self.options, self.weight)
+
+
+class Predict(_Fit):
+    """Prediction on the data that were fitted."""
+
+    params = (["predict", "predict_proba", "score_samples"],)
+    param_names = ("method",)
+
+    def setup(self, method):
+        self.prepare("8d-k8", "full")
+        self.call = getattr(fit_passes(self.x, 1, self.options), method)
+        self.call(self.x)
+
+    def time_call(self, method):
+        self.call(self.x)
+
+
+class Start(_Fit):
+    """Every way to start, with one update behind it."""
+
+    params = (["kmeans", "k-means++", "random", "random_from_data"],)
+    param_names = ("init_params",)
+
+    def setup(self, init_params):
+        self.prepare("8d-k8", "full")
+        self.options = {"n_components": 8, "init_params": init_params, "random_state": 0}
+        fit_passes(self.x, 1, self.options)
+
+    def time_fit(self, init_params):
+        fit_passes(self.x, 1, self.options)
+
+
+class SmallData:
+    """300 rows, which must not wait for a compiler."""
+
+    params = (["full", "tied", "diag", "spherical"],)
+    param_names = ("covariance",)
+
+    def setup(self, covariance):
+        self.x = clusters(300, 2, 3)
+        self.options = start(self.x, 3, covariance)
+        fit_passes(self.x, 1, self.options)  # imports
+
+    def time_fit(self, covariance):
+        fit_passes(self.x, UPDATES, self.options)

@@ -1,0 +1,197 @@
+"""Arguments, dispatch, and what becomes of errors."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from mixtura.cli._errors import CommandError, Exit, one_line
+
+DATA_HELP = "rows and columns of numbers: a .npy, .csv or .parquet file"
+EPILOG = """\
+exit codes:
+  0  done
+  1  the data, the model or a file is at fault: one line on standard error says which
+  2  the command line is at fault
+  3  a model was fitted and written, but the fit has not converged
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors take one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(Exit.USAGE, f"mixtura: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 an error in data, model or a file, 3 fitted but not converged.
+        A fault in the arguments themselves raises `SystemExit` with 2, as `argparse` does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe without ± gets ?, not an error
+            stream.reconfigure(errors="replace")
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        command = import_module(f"mixtura.cli.{options.command}")
+        return int(command.run(options, parser))
+    except BrokenPipeError:  # the reader of a pipe has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.ERROR
+    except KeyboardInterrupt:
+        print("mixtura: interrupted", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except (CommandError, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        print(f"mixtura: error: {one_line(error)}", file=sys.stderr)
+        return Exit.ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="mixtura",
+        description="Fit mixture models to the rows of a file.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_fit, _add_predict, _add_info, _add_demo, _add_doctor):
+        command = add(commands)
+        command.description = textwrap.fill(command.description or "", 79)
+        command.epilog = EPILOG
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the version, looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from mixtura import __version__
+
+        print(f"mixtura {__version__}")
+        parser.exit()
+
+
+def _add_fit(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
+    fit = commands.add_parser(
+        "fit",
+        help="fit a mixture to the rows of a file",
+        description="Fit a mixture to the rows of a file, and print its components. "
+        "Nothing is written unless -o or --plot names a file.",
+    )
+    fit.add_argument("data", metavar="DATA", help=DATA_HELP)
+    fit.add_argument("-k", type=_count, default=1, metavar="K", help="number of components (default: 1)")
+    fit.add_argument("--family", choices=("gaussian", "poisson"), default="gaussian")
+    fit.add_argument(
+        "--covariance",
+        choices=("full", "tied", "diag", "spherical"),
+        help="structure of Gaussian components (default: full)",
+    )
+    _add_columns(fit)
+    fit.add_argument("--weight", metavar="W", help="column of row weights: 2 counts a row twice")
+    _add_fit_options(fit)
+    fit.add_argument("-o", dest="output", metavar="MODEL.json", help="write the model to this file")
+    fit.add_argument("--plot", metavar="FIT.png", help="draw the fit into a .png, .pdf or .svg file")
+    fit.add_argument("--quiet", action="store_true", help="print errors only")
+    return fit
+
+
+def _add_fit_options(fit: argparse.ArgumentParser) -> None:
+    inits = ("kmeans", "k-means++", "random", "random_from_data")
+    fit.add_argument("--init", choices=inits, default="kmeans", help="how to start (default: kmeans)")
+    fit.add_argument(
+        "--n-init", type=_count, default=1, metavar="N", help="starts, of which the best is kept (default: 1)"
+    )
+    fit.add_argument("--seed", type=int, default=0, help="of the starts (default: 0)")
+    fit.add_argument(
+        "--tol",
+        type=float,
+        default=1e-3,
+        help="stop when the log-likelihood gains less a row (default: 0.001)",
+    )
+    fit.add_argument("--max-iter", type=_count, default=100, metavar="N", help="most updates (default: 100)")
+    fit.add_argument("--reg-covar", type=float, metavar="R", help="added to Gaussian variances (default: 1e-06)")
+    fit.add_argument("--threads", type=_count, metavar="N", help="threads (default: as many as it may use)")
+
+
+def _add_predict(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
+    predict = commands.add_parser(
+        "predict",
+        help="assign the rows of a file to components",
+        description="Write for each row: label (the most probable component), probability_0, probability_1, "
+        "... and log_density. Without -o, only print how many rows each component gets.",
+    )
+    predict.add_argument("model", metavar="MODEL", help="a model file, as fit writes it")
+    predict.add_argument("data", metavar="DATA", help=DATA_HELP)
+    _add_columns(predict)
+    predict.add_argument(
+        "-o",
+        dest="output",
+        metavar="OUT",
+        help="a .parquet, .csv or .npy file; .npy holds structured rows with these field names",
+    )
+    predict.add_argument("--quiet", action="store_true", help="print errors only")
+    return predict
+
+
+def _add_info(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
+    info = commands.add_parser("info", help="describe a model file", description="Print what a model file holds.")
+    info.add_argument("model", metavar="MODEL", help="a model file, as fit writes it")
+    return info
+
+
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
+    demo = commands.add_parser(
+        "demo",
+        help="fit the colors of a photograph",
+        description="Fit 8 Gaussian components to the colors of a photograph, 273,280 pixels, and write "
+        "model.json, segments.png (every pixel in the mean color of its component) and fit.png.",
+    )
+    demo.add_argument("--out", default="mixtura-demo", metavar="DIR", help="where to write (default: mixtura-demo)")
+    return demo
+
+
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        "doctor",
+        help="report on this installation",
+        description="Print versions, threads, the cache of compiled code and the processor; fit a small "
+        "mixture as a test.",
+    )
+
+
+def _add_columns(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--columns",
+        metavar="A,B",
+        help="columns to use, by name, or by number from 0 for .npy (default: all, or those of MODEL)",
+    )
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return value

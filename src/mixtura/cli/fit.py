@@ -1,0 +1,241 @@
+"""``mixtura fit``: from a file of rows to a fitted model."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+import time
+import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mixtura.cli import _report
+from mixtura.cli._errors import CommandError, Exit, one_line, require
+from mixtura.cli._progress import progress
+from mixtura.cli._read import Data, open_data, read
+from mixtura.cli._write import check_output, replacing
+from mixtura.em import observe
+
+PICTURES = (".png", ".pdf", ".svg")
+MODELS = (".json",)
+
+
+def run(options: Namespace, parser: ArgumentParser) -> int:
+    """Fit, write what was asked for, and report.
+
+    Parameters
+    ----------
+    options : Namespace
+        The parsed arguments.
+    parser : ArgumentParser
+        Takes errors that concern several arguments.
+
+    Returns
+    -------
+    int
+        0, or 3 if the fit has not converged.
+    """
+    _check(options, parser)
+    model_path = check_output(options.output, MODELS) if options.output else None
+    plot_path = check_output(options.plot, PICTURES) if options.plot else None
+    if plot_path:
+        require("matplotlib", "plot")
+    data = read(open_data(options.data), split_names(options.columns), options.weight)
+    estimator = _estimator(options)
+    report, notes = fit_and_describe(estimator, data, options.data, quiet=options.quiet or options.json)
+    report |= {"seed": options.seed, "written": options.output, "plot": options.plot}
+    if model_path:
+        with replacing(model_path) as draft:
+            estimator.save(draft)
+    if plot_path:
+        save_plot(estimator, data, plot_path)
+    if options.json:
+        _report.print_json(report)
+    elif not options.quiet:
+        print_fit(report, {name: report[name] for name in ("written", "plot") if report[name]})
+    if not options.quiet:
+        for note in notes:
+            print(f"mixtura: warning: {note}", file=sys.stderr)
+    return Exit.OK if report["converged"] else Exit.NOT_CONVERGED
+
+
+def fit_and_describe(estimator: Any, data: Data, source: str, *, quiet: bool) -> tuple[dict[str, Any], list[str]]:
+    """Fit an estimator under a progress bar.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Is fitted.
+    data : Data
+    source : str
+        What errors call the data.
+    quiet : bool
+        Show no bar.
+
+    Returns
+    -------
+    report : dict
+        The components and how the fit went.
+    notes : list of str
+        What the user should be warned of.
+    """
+    clock = _Clock()
+    with (
+        naming(source),
+        warnings.catch_warnings(record=True) as caught,
+        progress(data.n_rows, quiet=quiet),
+        observe(clock.tick),
+    ):
+        warnings.simplefilter("always")
+        estimator.fit(data.X, sample_weight=data.weight)
+    clock.stop()
+    notes = [" ".join(str(w.message).split()) for w in caught if w.category.__name__ != "ConvergenceWarning"]
+    notes = list(dict.fromkeys(notes))
+    if not estimator.converged_:
+        notes.append(f"not converged: {estimator.result_.status.message}; try a larger --max-iter or --tol")
+    report = {
+        "data": source,
+        "rows": data.n_rows,
+        **_report.describe(estimator),
+        "columns": data.names,
+        **_outcome(estimator),
+        "seconds": clock.total,
+        "seconds_to_start": clock.to_start,
+        "rows_per_second": data.n_rows * clock.passes_per_second,
+        "warnings": notes,
+    }
+    return report, notes
+
+
+class _Clock:
+    """Times a fit: until its first evaluation (start, compilation), and the passes after that."""
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+        self._first: dict[int, float] = {}  # when each iteration was first evaluated, in any restart
+        self.total = 0.0
+
+    def tick(self, iteration: int, objective: float, max_iter: int) -> None:
+        """Take in one evaluation; the signature is that of an observer of `mixtura.em`."""
+        self._first.setdefault(iteration, time.perf_counter() - self._begun)
+
+    def stop(self) -> None:
+        """Stop the clock."""
+        self.total = time.perf_counter() - self._begun
+
+    @property
+    def to_start(self) -> float:
+        """Seconds until the first evaluation."""
+        return self._first.get(0, self.total)
+
+    @property
+    def passes_per_second(self) -> float:
+        """Passes a second once it runs; of a fit with one pass, that one, its start included."""
+        last = max(self._first, default=0)
+        return last / (self._first[last] - self._first[0]) if last else 1 / self.total
+
+
+def _outcome(estimator: Any) -> dict[str, Any]:
+    """Describe how a fit went, in plain values."""
+    result = estimator.result_
+    loglik, weight = float(estimator.loglik_), float(result.weight)
+    n_parameters = int(estimator.model_.n_parameters(estimator.params_))
+    return {
+        "status": result.status.name.lower(),
+        "message": result.status.message,
+        "converged": bool(estimator.converged_),
+        "iterations": int(estimator.n_iter_),
+        "passes": int(result.n_passes),
+        "weight": weight,
+        "loglik": loglik,
+        "mean_loglik": loglik / weight,
+        "n_parameters": n_parameters,
+        "aic": 2.0 * n_parameters - 2.0 * loglik,
+        "bic": n_parameters * math.log(weight) - 2.0 * loglik,
+    }
+
+
+def print_fit(report: dict[str, Any], files: dict[str, str]) -> None:
+    """Print the table of components, how the fit went, and which files were written."""
+    _report.print_components(report)
+    kind = report["family"] if report["covariance"] is None else f"{report['family']}, {report['covariance']}"
+    _report.print_pairs(
+        {
+            "model": f"{counted(report['n_components'], 'component')} ({kind}), "
+            f"{counted(report['n_parameters'], 'parameter')}",
+            "data": f"{report['data']}: {counted(report['rows'], 'row')}, {counted(len(report['columns']), 'column')}",
+            "status": f"{'converged' if report['converged'] else 'not converged'} after "
+            f"{counted(report['iterations'], 'iteration')}: {report['message']}",
+            "log-likelihood": f"{report['loglik']:,.3f}   ({report['mean_loglik']:.6f} a row)",
+            "BIC": f"{report['bic']:,.3f}",
+            "time": f"{report['seconds']:.2f} s: {report['seconds_to_start']:.2f} s to start, then "
+            f"{counted(report['passes'], 'pass', 'passes')} at {report['rows_per_second']:,.0f} rows/s",
+            **files,
+        }
+    )
+
+
+def counted(n: int, noun: str, nouns: str = "") -> str:
+    """Write a number of things."""
+    return f"{n:,} {noun if n == 1 else nouns or noun + 's'}"
+
+
+def save_plot(estimator: Any, data: Data, path: Path) -> None:
+    """Draw a fit into a file."""
+    from mixtura import plot
+
+    display = plot.prepare(estimator, data.X, sample_weight=data.weight)
+    with replacing(path) as draft:
+        plot.save(display, draft)
+
+
+def split_names(columns: str | None) -> list[str] | None:
+    """Split the names of columns at commas; quotes protect a comma inside a name."""
+    if columns is None:
+        return None
+    return [name.strip() for name in next(csv.reader([columns], skipinitialspace=True))]
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Put the name of the file before an error that its content causes."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise CommandError(f"{source}: {one_line(error)}") from error
+
+
+def _check(options: Namespace, parser: ArgumentParser) -> None:
+    if options.family != "gaussian":
+        for option in ("covariance", "reg_covar"):
+            if getattr(options, option) is not None:
+                parser.error(f"--{option.replace('_', '-')} goes with --family gaussian only")
+    for option in ("tol", "reg_covar"):
+        value = getattr(options, option)
+        if value is not None and not 0 <= value < math.inf:
+            parser.error(f"--{option.replace('_', '-')} is {value:g}; expected a number from 0")
+
+
+def _estimator(options: Namespace) -> Any:
+    common = {
+        "n_components": options.k,
+        "tol": options.tol,
+        "max_iter": options.max_iter,
+        "n_init": options.n_init,
+        "init_params": options.init,
+        "random_state": options.seed,
+        "n_threads": options.threads,
+    }
+    if options.family == "poisson":
+        from mixtura import MixtureModel
+        from mixtura.families import Poisson
+
+        return MixtureModel(Poisson(), **common)
+    from mixtura import GaussianMixture
+
+    reg_covar = 1e-6 if options.reg_covar is None else options.reg_covar
+    return GaussianMixture(covariance_type=options.covariance or "full", reg_covar=reg_covar, **common)

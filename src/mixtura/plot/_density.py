@@ -1,0 +1,230 @@
+"""The density of a mixture of one column, over the histogram of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mixtura._types import FloatArray
+from mixtura.plot import _data, _style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SEPARATE_BARS = 60  # up to this many whole numbers, counts are drawn as bars with gaps
+MOST_COUNTS = 4000  # whole numbers at which a probability is evaluated; beyond that, every so many
+
+
+class DensityDisplay:
+    """Density of a mixture of one column, its weighted components, and the data.
+
+    Build it with `from_estimator`; the arrays it holds can be drawn again with `plot`.
+
+    Parameters
+    ----------
+    grid : ndarray of shape (m,)
+        Where the density is evaluated; whole numbers for counts.
+    components : ndarray of shape (k, m)
+        Weighted density (probability, for counts) of each component.
+    weights : ndarray of shape (k,)
+        Mixture weights.
+    edges : ndarray of shape (b + 1,)
+        Histogram edges.
+    heights : ndarray of shape (b,)
+        Histogram as a density of all rows.
+    discrete : bool
+        Whether the column holds counts.
+    name : str
+        Name of the column.
+    n_rows : int
+        Rows in the histogram.
+
+    Attributes
+    ----------
+    density : ndarray of shape (m,)
+        Density of the mixture: the sum of its components.
+    ax_, figure_ : Axes, Figure
+        Where it was drawn, after `plot`.
+    line_ : Line2D
+        The mixture.
+    component_lines_ : list of Line2D
+        The components.
+    bars_ : artist
+        The data.
+    """
+
+    figsize = (7.2, 4.3)
+
+    def __init__(
+        self,
+        *,
+        grid: FloatArray,
+        components: FloatArray,
+        weights: FloatArray,
+        edges: FloatArray,
+        heights: FloatArray,
+        discrete: bool = False,
+        name: str = "x",
+        n_rows: int = 0,
+    ) -> None:
+        self.grid = grid
+        self.components = components
+        self.weights = weights
+        self.edges = edges
+        self.heights = heights
+        self.discrete = discrete
+        self.name = name
+        self.n_rows = n_rows
+        self.density = components.sum(axis=0)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        bins: str | int | Sequence[float] = "auto",
+        ax: Axes | None = None,
+    ) -> DensityDisplay:
+        """Draw a fitted mixture of one column over its data.
+
+        Parameters
+        ----------
+        estimator : fitted estimator of one column
+        X : array-like or table of shape (n,) or (n, 1)
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows in the histogram.
+        bins : "auto", int or sequence of float, default "auto"
+            Bars of the histogram. Ignored for counts: those have a bar a number, or a few numbers.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        DensityDisplay
+
+        Raises
+        ------
+        ValueError
+            If the model has more than one column, or X does not fit it.
+        ImportError
+            If matplotlib is missing.
+        """
+        _style.require_matplotlib()
+        return cls._compute(estimator, X, sample_weight=sample_weight, bins=bins).plot(ax=ax)
+
+    @classmethod
+    def _compute(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        bins: str | int | Sequence[float] = "auto",
+    ) -> DensityDisplay:
+        if estimator.n_features_in_ != 1:
+            raise ValueError(
+                f"DensityDisplay draws models of one column, this one has {estimator.n_features_in_}: use PairsDisplay"
+            )
+        values = _data.as_matrix(estimator, X)[:, 0]
+        row_weights = _data.as_weights(sample_weight, len(values))
+        discrete = _data.is_discrete(estimator)
+        if discrete:
+            grid, edges = _counts_grid(values)
+        else:
+            means, sds = _data.centers(estimator)
+            edges = _data.bin_edges(values, bins, _data.narrowest(np.asarray(estimator.weights_), sds[:, 0]))
+            grid = _data.axis_grid(edges[0], edges[-1], means[:, 0], sds[:, 0])
+        return cls(
+            grid=grid,
+            components=_component_densities(estimator, grid),
+            weights=np.asarray(estimator.weights_, dtype=np.float64),
+            edges=edges,
+            heights=_data.histogram(values, edges, row_weights),
+            discrete=discrete,
+            name=_data.column_names(estimator)[0],
+            n_rows=len(values),
+        )
+
+    def plot(self, *, ax: Axes | None = None) -> DensityDisplay:
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        DensityDisplay
+            Itself, with `ax_`, `figure_`, `line_`, `component_lines_` and `bars_`.
+        """
+        _style.require_matplotlib()
+        ax = _style.new_axes(self.figsize) if ax is None else ax
+        self.ax_, self.figure_ = ax, ax.figure
+        colors = _style.component_colors(len(self.weights))
+        self._draw_data(ax)
+        self._draw_components(ax, colors)
+        (self.line_,) = ax.plot(self.grid, self.density, color=_style.INK, lw=1.6, zorder=4, label="mixture")
+        ax.set_xlim(self.edges[0], self.edges[-1])
+        ax.set_ylim(0, _data.axis_top(self.density, self.heights))
+        ax.yaxis.set_major_formatter("{x:.4g}")  # a common factor would be written over the heading
+        ax.set_xlabel(_style.shorten(self.name, 60), color=_style.INK)
+        ax.set_ylabel("probability" if self.discrete else "density", color=_style.INK)
+        _style.despine(ax)
+        noun = "component" if len(self.weights) == 1 else "components"
+        _style.heading(ax, f"{len(self.weights)} {noun}", f"{self.n_rows:,} rows")
+        self._draw_legend(ax, colors)
+        return self
+
+    def _draw_data(self, ax: Axes) -> None:
+        if self.discrete and len(self.heights) <= SEPARATE_BARS:
+            widths = 0.86 * np.diff(self.edges)
+            middles = (self.edges[1:] + self.edges[:-1]) / 2
+            self.bars_: Any = ax.bar(middles, self.heights, widths, color=_style.BARS, label="data")
+        else:
+            self.bars_ = ax.stairs(self.heights, self.edges, fill=True, color=_style.BARS, label="data")
+
+    def _draw_components(self, ax: Axes, colors: Sequence[str]) -> None:
+        marker = "o" if self.discrete and len(self.grid) <= SEPARATE_BARS else None
+        self.component_lines_ = []
+        for heights, color in zip(self.components, colors, strict=True):
+            if len(colors) <= _style.LEGEND_ENTRIES:
+                ax.fill_between(self.grid, heights, color=color, alpha=0.12, lw=0, zorder=2)
+            (line,) = ax.plot(self.grid, heights, color=color, lw=1.5, marker=marker, ms=3, zorder=3)
+            self.component_lines_.append(line)
+
+    def _draw_legend(self, ax: Axes, colors: Sequence[str]) -> None:
+        handles, texts = _style.component_legend(self.weights, colors)
+        ax.legend(
+            [self.bars_, self.line_, *handles],
+            ["data", "mixture", *texts],
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            borderaxespad=0.0,
+            frameon=False,
+            fontsize=8,
+            labelcolor=_style.INK,
+        )
+
+
+def _component_densities(estimator: Any, grid: FloatArray) -> FloatArray:
+    """Split the density at each point by responsibility: right for any family."""
+    with _data.plain_arrays():
+        log_density = estimator.score_samples(grid[:, None])
+        shares = estimator.predict_proba(grid[:, None])
+    return np.asarray(np.exp(log_density)[:, None] * shares, dtype=np.float64).T
+
+
+def _counts_grid(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Choose whole numbers to evaluate at, and bars of equally many whole numbers each."""
+    low, high = (np.floor(values.min()), np.ceil(_data.view_range(values)[1]))
+    numbers = high - low + 1
+    step = max(1.0, np.ceil(numbers / _data.MOST_BINS))
+    edges = low - 0.5 + step * np.arange(int(np.ceil(numbers / step)) + 1)
+    stride = max(1.0, np.ceil(numbers / MOST_COUNTS))
+    return np.arange(low, edges[-1], stride), edges

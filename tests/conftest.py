@@ -1,0 +1,120 @@
+"""Data and helpers that several test modules share, as fixtures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from mixtura.families import Gaussian
+
+STRUCTURES = ("full", "tied", "diag", "spherical")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A Gaussian mixture, written out: weights (k,), means (k, d), full covariances (k, d, d)."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    def draw(self, n, rng):
+        """Return (rows, labels)."""
+        labels = rng.choice(len(self.weights), size=n, p=self.weights)
+        lower = np.linalg.cholesky(self.covariances)
+        noise = rng.standard_normal((n, self.means.shape[1]))
+        return self.means[labels] + np.einsum("nab,nb->na", lower[labels], noise), labels
+
+
+def random_spd(rng, d, size=None):
+    """Return random well-conditioned covariance matrices (size, d, d), or one (d, d)."""
+    draws = rng.standard_normal((1 if size is None else size, d, d))
+    out = draws @ draws.transpose(0, 2, 1) / d + 0.5 * np.eye(d)
+    return out[0] if size is None else out
+
+
+def random_truth(rng, k, d, separation=4.0):
+    """Return a random mixture whose means are spread by ``separation``."""
+    return Truth(rng.dirichlet(np.full(k, 10.0)), separation * rng.standard_normal((k, d)), random_spd(rng, d, k))
+
+
+def random_covariances(rng, structure, k, d):
+    """Return random valid covariances in the shape that the structure has in scikit-learn."""
+    if structure == "full":
+        return random_spd(rng, d, k)
+    if structure == "tied":
+        return random_spd(rng, d)
+    return rng.uniform(0.5, 2.0, size=(k, d) if structure == "diag" else k)
+
+
+def inverse(covariances, structure):
+    """Return the precisions that belong to covariances of this structure."""
+    return np.linalg.inv(covariances) if structure in ("full", "tied") else 1.0 / covariances
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows of a mixture, and a random valid start that is not the truth."""
+
+    structure: str
+    x: np.ndarray
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    @property
+    def start(self):
+        """Constructor options that give an estimator this start."""
+        return {
+            "n_components": len(self.weights),
+            "covariance_type": self.structure,
+            "weights_init": self.weights,
+            "means_init": self.means,
+            "precisions_init": inverse(self.covariances, self.structure),
+        }
+
+
+@pytest.fixture(params=STRUCTURES)
+def structure(request):
+    """Each covariance structure in turn."""
+    return request.param
+
+
+@pytest.fixture(params=["composed", "compiled"])
+def path(request, monkeypatch):
+    """Each path of the E-step in turn, whatever the size of the data."""
+    from mixtura.models import mixture
+
+    if request.param == "compiled" and not Gaussian().fused(2, 2):
+        pytest.skip("this machine does not run the kernels")
+    monkeypatch.setattr(mixture, "COMPILED_WORK", 0 if request.param == "compiled" else 1 << 62)
+    return request.param
+
+
+@pytest.fixture
+def make_case():
+    """Build a ``Case``: ``make_case(structure, n=300, k=3, d=2, seed=0, separation=4.0)``."""
+
+    def build(structure, n=300, k=3, d=2, seed=0, separation=4.0):
+        rng = np.random.default_rng([seed, n, k, d])
+        x, _ = random_truth(rng, k, d, separation).draw(n, rng)
+        chosen = x[rng.choice(n, size=k, replace=False)]
+        return Case(
+            structure=structure,
+            x=x,
+            weights=rng.dirichlet(np.full(k, 5.0)),
+            means=chosen + 0.1 * rng.standard_normal((k, d)),
+            covariances=random_covariances(rng, structure, k, d),
+        )
+
+    return build
+
+
+@pytest.fixture
+def fitted_state():
+    """Return the fitted attributes of an estimator: everything that ends in one underscore."""
+
+    def read(estimator):
+        return {name: value for name, value in vars(estimator).items() if name.endswith("_") and name[0] != "_"}
+
+    return read
