@@ -50,9 +50,8 @@ class Input(_Fit):
         self.prepare("8d-k8", "full", dtype)
         if rows == "int64":
             self.x = np.rint(100 * self.x).astype(np.int64)
-            self.options = start(self.x, 8, "full") | {
-                "precisions_init": np.tile(1e-4 * np.eye(8), (8, 1, 1))
-            }
+            self.options = start(self.x, 8, "full")
+            self.options["precisions_init"] = self.options["precisions_init"] / 100**2
         elif rows == "fortran":
             self.x = np.asfortranarray(self.x)
         elif rows == "strided":

@@ -95,8 +95,7 @@ def observe(observer: Observer) -> Iterator[None]:
     >>> from mixtura.em import observe
     >>> with observe(lambda iteration, objective, max_iter: print(iteration, round(objective, 3))):
     ...     fitted = GaussianMixture(1).fit([0.0, 1.0, 2.0])
-    0 -3.651
-    1 -3.651
+    0 -3.649
     """
     token = _observers.set((*_observers.get(), observer))
     try:

@@ -15,8 +15,9 @@ from mixtura._types import FloatArray
 EPS = float(np.finfo(np.float64).eps)
 
 LARGEST_SPAN = 2.0**508  # beyond, the square of a span, a variance, comes too near the largest float64
-LARGEST_SCALE = 2.0**500  # keeps reg_covar * scale**2 finite for columns of subnormal numbers
+LARGEST_EXPONENT = 500  # of a scale; keeps reg_covar * scale**2 finite for columns of subnormal numbers
 SMALLEST_SD = 2.0**-508  # below, a precision in the data's own units would overflow
+HORIZON = 1e150  # squares of this still are numbers
 ARITHMETIC_FLOOR = 2.0**-42  # 1024 roundings of a span: whitening errs by 1e-3 at most
 
 
@@ -55,7 +56,7 @@ class Frame:
         reach = np.where(reach > 0, reach, np.maximum(largest, np.finfo(np.float64).tiny))
         if isotropic:
             reach = np.full_like(reach, reach[span > 0].max() if (span > 0).any() else reach.max())
-        scale = np.minimum(np.ldexp(1.0, -np.frexp(reach)[1]), LARGEST_SCALE)
+        scale = np.ldexp(1.0, np.minimum(-np.frexp(reach)[1], LARGEST_EXPONENT))
         floor = np.maximum.reduce([EPS * largest * scale, np.full_like(scale, ARITHMETIC_FLOOR), SMALLEST_SD * scale])
         return cls(shift=centre, scale=scale, floor=floor)
 
@@ -70,9 +71,13 @@ class Frame:
         return float(np.log(self.scale).sum())
 
     def enter(self, x: FloatArray) -> FloatArray:
-        """Return the frame coordinates of rows `x` of shape (n, d)."""
-        z: FloatArray = (x - self.shift) * self.scale
-        return z
+        """Return the frame coordinates of rows `x` of shape (n, d).
+
+        Rows beyond all reason are brought to `HORIZON`: their density is 0 either way, and nothing overflows.
+        """
+        with np.errstate(over="ignore"):
+            z = (x - self.shift) * self.scale
+        return np.clip(z, -HORIZON, HORIZON)
 
     def leave(self, z: FloatArray) -> FloatArray:
         """Return the data's own coordinates of `z`, of shape (n, d)."""

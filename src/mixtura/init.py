@@ -132,9 +132,9 @@ def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Genera
     centres = _spread(points, weight, k, rng)
     labels = _nearest(points, centres)
     for _ in range(KMEANS_ITERATIONS):
-        resp = _one_hot(labels, k) * weight[:, None]
-        counts = resp.sum(axis=0)[:, None]
-        centres = np.divide(resp.T @ points, counts, out=centres, where=counts > 0)
+        counts = np.bincount(labels, weight, k)[:, None]
+        sums = np.column_stack([np.bincount(labels, weight * column, k) for column in points.T])
+        centres = np.divide(sums, counts, out=centres, where=counts > 0)
         before, labels = labels, _nearest(points, centres)
         if (labels == before).all():
             break
@@ -165,7 +165,7 @@ def _spread(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Gener
         gain = weight * nearest
         tried = _draw(gain if gain.any() else weight, candidates, rng)
         distance = np.minimum(nearest[:, None], _squared_distance(points, points[tried]))
-        best = int(np.argmin(weight @ distance))
+        best = int(np.argmin(np.einsum("n,nk->k", weight, distance)))
         chosen.append(int(tried[best]))
         nearest = distance[:, best]
     spread: FloatArray = points[chosen]

@@ -75,12 +75,16 @@ def write_atomically(path: str | PathLike[str], text: str) -> None:
 def read_json(path: str | PathLike[str]) -> dict[str, Any]:
     """Return the object in a JSON file, or raise `ModelFileError`."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # of the encoding, of JSON, of a number
         raise ModelFileError(f"{fspath(path)} is not a model file: {error}") from None
     if not isinstance(data, dict):
         raise ModelFileError(f"{fspath(path)} is not a model file: expected a JSON object")
     return data
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def _umask() -> int:

@@ -13,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray
+from mixtura.values import leaves
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,6 +42,10 @@ class Sums:
             if not f.metadata.get("label", False)
         }
         return replace(self, **values)
+
+    def __len__(self) -> int:
+        """Return the number of blocks of a stack."""
+        return len(next(leaves(self)))
 
     def is_finite(self) -> bool:
         """Tell whether every number in every field is finite."""
@@ -74,11 +79,8 @@ class Stats(Sums):
             )
         return super().__add__(other)
 
-    def __len__(self) -> int:
-        return int(np.shape(self.loglik)[0])
 
-
-S = TypeVar("S", bound=Stats)
+S = TypeVar("S", bound=Sums)
 
 
 class Forest(Generic[S]):

@@ -53,7 +53,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _make_starts(self, source: Source, model: Mixture[Any]) -> list[MixtureParams[Any]]:
         """Return one start for each of `n_init` restarts, or the last parameters under `warm_start`."""
         found = init.survey(source, model.family)
-        if self.warm_start and hasattr(self, "params_"):
+        if self._is_warm():
             return [self.params_]
         random = check_random_state(self.random_state)
         seeds = [random.randint(np.iinfo(np.int32).max) for _ in range(self.n_init)]
@@ -96,16 +96,32 @@ class BaseMixture(DensityMixin, BaseEstimator):
         source = read(self, X, sample_weight, reset=not hasattr(self, "params_"))
         self._check_enough(source)
         model = self._make_model()
+        if self._is_warm():
+            self._check_warm(model)
         with using_threads(self.n_threads), observe(printer(self.verbose, self.verbose_interval)):
             starts = self._make_starts(source, model)
             results = drive(source, model, starts, tol=self.tol, max_iter=self.max_iter)
         self._publish(model, _best(results))
 
+    def _is_warm(self) -> bool:
+        return bool(self.warm_start) and hasattr(self, "params_")
+
+    def _check_warm(self, model: Mixture[Any]) -> None:
+        """Refuse to go on from parameters of another kind of model."""
+        if (before := self.model_.n_components) != model.n_components:
+            raise ValueError(
+                f"warm_start goes on from a fit with n_components={before}, not {model.n_components}: "
+                f"fit a new estimator"
+            )
+        if (family := type(self.model_.family)) is not type(model.family):
+            raise ValueError(f"warm_start goes on from a fit of another family, {family.__name__}: fit a new estimator")
+
     def _check_enough(self, source: Source) -> None:
-        if source.n_rows < self.n_components:
+        rows, _ = source.sample(self.n_components, np.random.default_rng(0))
+        if len(rows) < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
-                f"n_samples = {source.n_rows}"
+                f"n_samples = {len(rows)} (rows of weight 0 do not count)"
             )
 
     def _publish(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
@@ -116,15 +132,15 @@ class BaseMixture(DensityMixin, BaseEstimator):
             warnings.warn(told, CollapseWarning, stacklevel=4)
         if not result.converged and self.max_iter > 0:
             warnings.warn(
-                f"Best performing initialization did not converge: {result.status.message}. "
-                "Try different init parameters, or increase max_iter, tol, or check for degenerate data.",
+                "Best performing initialization did not converge. Try different init parameters, or increase "
+                f"max_iter, tol, or check for degenerate data. ({result.status.message})",
                 ConvergenceWarning,
                 stacklevel=4,
             )
 
     def _set_fitted(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
         self.model_, self.params_, self.result_ = model, result.params, result
-        self.weights_ = result.params.weights
+        self.weights_ = result.params.weights.copy()  # what users do to it must not reach the frozen value
         for name, value in model.family.attributes(result.params.components).items():
             setattr(self, name, value)
         self.loglik_ = result.loglik
@@ -171,7 +187,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         loglik, weight = self._total(X, sample_weight)
         return self.model_.n_parameters(self.params_) * float(np.log(weight)) - 2 * loglik
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> tuple[FloatArray, IntArray]:
+    def sample(self, n_samples: Any = 1, random_state: Any = None) -> tuple[FloatArray, IntArray]:
         """Draw rows from the fitted mixture.
 
         Parameters
@@ -189,11 +205,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
             The component of each.
         """
         check_is_fitted(self)
-        if n_samples < 1:
+        if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one sample.")
         random = check_random_state(self.random_state if random_state is None else random_state)
         rng = np.random.default_rng(random.randint(np.iinfo(np.int32).max))
-        return self.model_.sample(self.params_, n_samples, rng)
+        return self.model_.sample(self.params_, int(n_samples), rng)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to a JSON file that `mixtura.load` reads back bit for bit."""

@@ -159,11 +159,19 @@ class GaussianMixture(BaseMixture):
             else check_precisions(self.precisions_init, self.covariance_type, family.covariance.shape(k, d))
         )
         starts = super()._make_starts(source, model)
-        if self.warm_start and hasattr(self, "params_"):
+        if self._is_warm():
             return starts
         starts = [_with_given(family, start, weights, means, precisions) for start in starts]
         complete = weights is not None and means is not None and precisions is not None
         return starts[:1] if complete else starts
+
+    def _check_warm(self, model: Mixture[Any]) -> None:
+        super()._check_warm(model)
+        before, now = (vars(m.family)["covariance"].name for m in (self.model_, model))
+        if before != now:
+            raise ValueError(
+                f"warm_start goes on from a fit with covariance_type={before!r}, not {now!r}: fit a new estimator"
+            )
 
     def to_sklearn(self) -> Any:
         """Return a fitted `sklearn.mixture.GaussianMixture` with the same parameters."""

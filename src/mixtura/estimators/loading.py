@@ -118,26 +118,31 @@ def _make_estimator(name: str, options: dict[str, Any]) -> Any:
     if name not in _ESTIMATORS:
         raise ModelFileError(f"estimator: {name!r} is not one of {', '.join(_ESTIMATORS)}")
     if "family" in options:
-        if options["family"] not in _FAMILIES:
+        family = _FAMILIES.get(str(options["family"]))
+        if family is None:
             raise ModelFileError(f"options.family: {options['family']!r} is not one of {', '.join(_FAMILIES)}")
-        options = {**options, "family": _FAMILIES[options["family"]]}
+        options = {**options, "family": family}
     kind: type[BaseEstimator] = getattr(import_module(_ESTIMATORS[name]), name)
     try:
         estimator = kind(**options)
         estimator._validate_params()
-    except (TypeError, ValueError) as error:
+        estimator._make_model()
+    except (TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"options: {error}") from None
     return estimator
 
 
 def _read_result(data: dict[str, Any], params: Any) -> EMResult[Any]:
     try:
+        loglik, weight = (float(read_array(data[name], f"result.{name}").reshape(())) for name in ("loglik", "weight"))
+        if weight <= 0:
+            raise ModelFileError("result.weight: expected a positive number")
         return EMResult(
             params=params,
             status=Status[data["status"]],
             objective=read_array(data["objective"], "result.objective").reshape(int(data["n_iter"]) + 1),
-            loglik=float(data["loglik"]),
-            weight=float(data["weight"]),
+            loglik=loglik,
+            weight=weight,
             n_iter=int(data["n_iter"]),
             n_passes=int(data["n_passes"]),
             events=tuple(
@@ -147,7 +152,7 @@ def _read_result(data: dict[str, Any], params: Any) -> EMResult[Any]:
         )
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"result: {type(error).__name__} {error}") from None
 
 

@@ -71,4 +71,6 @@ class MixtureModel(BaseMixture):
         self.n_threads = n_threads
 
     def _make_model(self) -> Mixture[Any]:
+        if isinstance(self.family, type) or not hasattr(self.family, "log_density"):
+            raise TypeError(f"family is {self.family!r}, expected an object such as mixtura.families.Poisson()")
         return Mixture(self.family, self.n_components)

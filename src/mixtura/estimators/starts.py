@@ -12,7 +12,7 @@ from mixtura._types import FloatArray
 
 def check_weights(weights: Any, k: int) -> FloatArray:
     """Return weights (k,) that sum to 1, or raise a `ValueError`."""
-    weights = check_array(weights, dtype=np.float64, ensure_2d=False, copy=True)
+    weights = check_array(weights, input_name="weights_init", dtype=np.float64, ensure_2d=False, copy=True)
     _check_shape(weights, (k,), "weights")
     if (weights < 0).any() or (weights > 1).any():
         raise ValueError(
@@ -26,7 +26,7 @@ def check_weights(weights: Any, k: int) -> FloatArray:
 
 def check_means(means: Any, k: int, d: int) -> FloatArray:
     """Return finite means (k, d), or raise a `ValueError`."""
-    means = check_array(means, dtype=np.float64, ensure_2d=False, copy=True)
+    means = check_array(means, input_name="means_init", dtype=np.float64, ensure_2d=False, copy=True)
     if means.shape == (k,) and d == 1:
         means = means[:, None]
     _check_shape(means, (k, d), "means")
@@ -35,7 +35,9 @@ def check_means(means: Any, k: int, d: int) -> FloatArray:
 
 def check_precisions(precisions: Any, name: str, shape: tuple[int, ...]) -> FloatArray:
     """Return precisions of the structure's shape, symmetric and positive definite, or raise a `ValueError`."""
-    precisions = check_array(precisions, dtype=np.float64, ensure_2d=False, allow_nd=True, copy=True)
+    precisions = check_array(
+        precisions, input_name="precisions_init", dtype=np.float64, ensure_2d=False, allow_nd=True, copy=True
+    )
     _check_shape(precisions, shape, f"{name} precision")
     if name in ("diag", "spherical"):
         good = bool((precisions > 0).all())

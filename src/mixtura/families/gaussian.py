@@ -80,7 +80,8 @@ class Gaussian:
     def log_density(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-densities (formula E1)."""
         z = theta.frame.enter(x)
-        distance = self.covariance.squared_distance(theta.factors, theta.means, z)
+        with np.errstate(over="ignore"):  # a distance of infinity is a density of 0
+            distance = self.covariance.squared_distance(theta.factors, theta.means, z)
         density: FloatArray = self.log_peaks(theta) - distance / 2
         return density
 

@@ -50,9 +50,10 @@ def well_conditioned(covariance: FloatArray, floor: FloatArray) -> tuple[FloatAr
     factor always exists. A covariance that needs neither is returned as it is.
     """
     variances = np.diagonal(covariance)
-    sd = np.sqrt(np.maximum(variances, floor**2))
-    correlation = covariance / np.outer(sd, sd)
-    raised = bool((variances < floor**2).any())
+    low = variances < floor**2
+    sd = np.where(low, floor, np.sqrt(np.maximum(variances, 0.0)))
+    correlation = np.clip(covariance / sd[:, None] / sd, -1.0, 1.0)
+    correlation[low, :] = correlation[:, low] = 0.0  # what is left there is rounding
     np.fill_diagonal(correlation, 1.0)
     least = SINGULAR * len(sd)
     try:
@@ -64,6 +65,7 @@ def well_conditioned(covariance: FloatArray, floor: FloatArray) -> tuple[FloatAr
         values, vectors = np.linalg.eigh(correlation)
         correlation = (vectors * np.maximum(values, 2 * least)) @ vectors.T
         root = np.linalg.cholesky(correlation)
-    if raised or singular:
+    raised = singular or bool(low.any())
+    if raised:
         covariance = correlation * np.outer(sd, sd)
-    return covariance, root * sd[:, None], raised or singular
+    return covariance, np.asarray(root * sd[:, None], dtype=np.float64), raised

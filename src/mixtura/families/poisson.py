@@ -84,7 +84,7 @@ class Poisson:
 
     def attributes(self, theta: PoissonParams) -> dict[str, FloatArray]:
         """Return the rates."""
-        return {"rates_": theta.rates}
+        return {"rates_": theta.rates.copy()}
 
     def check(self, theta: PoissonParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` if rates from elsewhere have a wrong shape or sign."""

@@ -28,19 +28,18 @@ __all__ = ["CHECK_BOUNDS", "inline_jit", "jit", "parallel_jit", "serial_jit"]
 CHECK_BOUNDS = os.environ.get("MIXTURA_CHECK_BOUNDS", "") not in ("", "0")
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": CHECK_BOUNDS or None}
-_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # no way in from Python: less to compile
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def jit(function: _Function) -> _Function:
     """Compile as part of a caller."""
-    return _compiled(function, **_INNER)
+    return _compiled(function, **_OPTIONS)
 
 
 def inline_jit(function: _Function) -> _Function:
     """Compile into the caller: LLVM inlines every call."""
-    return _compiled(function, forceinline=True, **_INNER)
+    return _compiled(function, forceinline=True, **_OPTIONS)
 
 
 def serial_jit(function: _Function) -> _Function:

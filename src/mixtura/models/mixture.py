@@ -10,9 +10,9 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.families.linalg import is_occupied
-from mixtura.grid import Chunk
+from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Event, EventKind, Family
-from mixtura.stats import Stats
+from mixtura.stats import Forest, Stats
 from mixtura.values import same_bits, size_in_bytes
 
 T = TypeVar("T")
@@ -125,10 +125,18 @@ class Mixture(Generic[T]):
 
         The sums are taken twice, the second time about the means of the first, so that no digits are lost.
         """
-        theta, _ = self.family.update(self.family.suffstats(blank, x, resp), blank)
-        theta, events = self.family.update(self.family.suffstats(theta, x, resp), theta)
+        theta, _ = self.family.update(self._suffstats(blank, x, resp), blank)
+        theta, events = self.family.update(self._suffstats(theta, x, resp), theta)
         counts = resp.sum(axis=0)
         return MixtureParams(weights=counts / counts.sum(), components=theta), events
+
+    def _suffstats(self, theta: T, x: FloatArray, resp: FloatArray) -> Any:
+        """Return the family's sums, block by block: a longer product would depend on the threads of BLAS."""
+        forest: Forest[Any] = Forest()
+        for b, row in enumerate(range(0, len(x), BLOCK_ROWS)):
+            rows = slice(row, row + BLOCK_ROWS)
+            forest.insert(b, self.family.suffstats(theta, x[rows], resp[rows]))
+        return forest.total()
 
     def sample(self, params: MixtureParams[T], n: int, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
         """Draw `n` rows; return them (n, d), grouped by component, and their components (n,)."""

@@ -65,8 +65,10 @@ class ArraySource:
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""
-        weight = np.ones(self.n_rows) if self.weight is None else self.weight
-        candidates = np.flatnonzero(weight)
-        if len(candidates) > n:
-            candidates = np.sort(rng.choice(candidates, n, replace=False, shuffle=False))
-        return np.ascontiguousarray(self.x[candidates], dtype=np.float64), weight[candidates]
+        weighty = np.arange(self.n_rows) if self.weight is None else np.flatnonzero(self.weight)
+        drawn = np.arange(len(weighty))
+        if len(weighty) > n:
+            drawn = np.sort(rng.choice(len(weighty), n, replace=False, shuffle=False))
+        rows = weighty[drawn]
+        weight = np.ones(len(rows)) if self.weight is None else self.weight[rows]
+        return np.ascontiguousarray(self.x[rows], dtype=np.float64), weight

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from mixtura._types import Array, FloatArray
+
+_TEMPORAL = (np.datetime64, np.timedelta64, datetime.date, datetime.time, datetime.timedelta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +26,7 @@ class Table:
 
 def read_table(data: Any, columns: Sequence[str | int] | None = None, weight: Any = None) -> Table:
     """Read `data` into a `Table`; `weight` may be a column of it, which then is no feature."""
-    refuse_sparse(data)
+    _refuse(data)
     frame = _narwhals(data)
     return _read_array(data, columns, weight) if frame is None else _read_frame(frame, columns, weight)
 
@@ -49,8 +53,14 @@ def read_weight(weight: Any, n: int) -> FloatArray | None:
     return values.astype(np.float64)
 
 
-def refuse_sparse(data: Any) -> None:
-    """Refuse sparse matrices by name: every statistic of a Gaussian mixture is dense."""
+def _refuse(data: Any) -> None:
+    """Refuse by name what would otherwise be read as something else."""
+    if data is None:
+        raise TypeError("the data is None, expected rows: an array, a table or a series")
+    if isinstance(data, (str, PathLike)):
+        raise TypeError(f"the data is the path {data!r}, expected rows: read the file first")
+    if np.ma.is_masked(data):
+        raise ValueError("the data is a masked array with masked entries: fill them in, or leave their rows out")
     if hasattr(data, "toarray") and hasattr(data, "nnz"):
         raise TypeError(
             f"sparse data ({type(data).__name__}) is not supported: pass data.toarray() if it fits in memory"
@@ -99,21 +109,23 @@ def _read_frame(frame: Any, columns: Sequence[str | int] | None, weight: Any) ->
 
     if isinstance(frame, nw.Series):
         frame = frame.alias(frame.name or "0").to_frame()
-    names = [str(name) for name in frame.columns]
+    there = list(frame.columns)
+    names = there
     if isinstance(weight, str):
-        weight = frame.get_column(_known(weight, names))
-        names.remove(weight.name)
-    names = [_known(c, list(frame.columns)) for c in columns] if columns is not None else names
+        name, weight = weight, frame.get_column(_known(weight, there))
+        names = [other for other in there if other != name]
+    if columns is not None:
+        names = [_known(c, there) for c in columns]
     for name in names:
         _check_column(frame.get_column(name), nw)
     x = np.column_stack([_column(frame.get_column(name)) for name in names]) if names else np.empty((len(frame), 0))
-    return Table(x, tuple(names), read_weight(weight, len(frame)))
+    return Table(x, tuple(map(str, names)), read_weight(weight, len(frame)))
 
 
-def _known(column: Any, names: list[str]) -> str:
+def _known(column: Any, names: list[Any]) -> Any:
     if column not in names:
         raise ValueError(f"there is no column {column!r}: the table has {', '.join(map(repr, names))}")
-    return str(column)
+    return column
 
 
 def _check_column(series: Any, nw: Any) -> None:
@@ -138,13 +150,13 @@ def _real(values: Array, what: str) -> Array:
     kind = values.dtype.kind
     if kind in "biuf":
         return values
-    if kind == "O":
-        return values.astype(np.float64)
     if kind == "c":
         raise ValueError(f"Complex data not supported: {what} holds {values.dtype}, expected real numbers")
-    if kind in "mM":
+    if kind in "mM" or (kind == "O" and any(isinstance(value, _TEMPORAL) for value in values.flat)):
         raise TypeError(
             f"{what} holds dates or times ({values.dtype}): convert them to numbers in a unit you choose, "
             f"such as seconds since the first"
         )
+    if kind == "O":
+        return values.astype(np.float64)
     raise ValueError(f"{what} holds {values.dtype}, expected numbers: text must be converted or left out")
