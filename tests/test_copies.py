@@ -10,7 +10,7 @@ from sklearn.base import clone
 import mixtura
 from compare import assert_close, assert_same_bits
 from mixtura import GaussianMixture, MixtureModel
-from mixtura.families import Poisson
+from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -141,3 +141,23 @@ def test_to_sklearn_survives_its_own_pickle(structure, make_case):
     model = GaussianMixture(**case.start, max_iter=2, tol=0.0).fit(case.x)
     copy = pickle.loads(pickle.dumps(model.to_sklearn()))  # noqa: S301 (our own bytes)
     assert_array_equal(copy.means_, model.means_)
+
+
+@pytest.mark.parametrize("covariance", [Full(), Tied(), Diag(), Spherical()], ids=lambda c: c.name)
+def test_a_mixture_of_any_family_is_saved_with_its_options(covariance, tmp_path):
+    x = np.random.default_rng(3).standard_normal((80, 2))
+    model = MixtureModel(Gaussian(covariance, reg_covar=1e-3), 2, random_state=0).fit(x)
+    model.save(tmp_path / "model.json")
+    loaded = mixtura.load(tmp_path / "model.json")
+    assert loaded.family == model.family
+    assert np.array_equal(loaded.predict_proba(x), model.predict_proba(x))
+
+
+def test_a_family_from_elsewhere_is_not_saved(tmp_path):
+    class Mine(Gaussian):
+        pass
+
+    model = MixtureModel(Mine(), 1).fit([0.0, 1.0, 2.0])
+    with pytest.raises(TypeError, match="Mine"):
+        model.save(tmp_path / "model.json")
+    assert not list(tmp_path.iterdir())

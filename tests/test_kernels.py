@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import naive
 import numpy as np
 import pytest
-from laws import assert_close
 
+import naive
+from laws import assert_close
 from mixtura import init
 from mixtura.blocks import fold_blocks
 from mixtura.families import Diag, Full, Gaussian, Spherical, Tied
@@ -22,7 +22,18 @@ from mixtura.values import leaves, same_bits
 STRUCTURES = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
 every_structure = pytest.mark.parametrize("name", STRUCTURES)
 # Dimensions on both sides of every padding (4 and 8), rows on both sides of a tile (64) and a block (1024).
-SHAPES = [(1, 1, 1), (1, 3, 63), (1, 8, 1025), (2, 2, 64), (3, 5, 65), (4, 3, 200), (5, 2, 1100), (8, 3, 90), (9, 4, 130), (17, 2, 70)]  # fmt: skip
+SHAPES = [
+    (1, 1, 1),
+    (1, 3, 63),
+    (1, 8, 1025),
+    (2, 2, 64),
+    (3, 5, 65),
+    (4, 3, 200),
+    (5, 2, 1100),
+    (8, 3, 90),
+    (9, 4, 130),
+    (17, 2, 70),
+]
 
 
 def _problem(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import cases
 import laws
-from mixtura.blocks import fold_blocks
 from mixtura import init
+from mixtura.blocks import fold_blocks
 from mixtura.em import drive
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.sources import ArraySource

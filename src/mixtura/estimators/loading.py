@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from os import PathLike, fspath
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from mixtura import families
 from mixtura.em import EMResult, Status
 from mixtura.exceptions import ModelFileError
-from mixtura.families import Poisson
 from mixtura.model import Event, EventKind
 from mixtura.models.mixture import MixtureParams
 from mixtura.persistence import decode, encode, read_array, read_json, write_atomically
@@ -24,7 +25,6 @@ _ESTIMATORS = {
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
     "MixtureModel": "mixtura.estimators.mixture_model",
 }
-_FAMILIES = {"poisson": Poisson()}
 
 
 def save(estimator: Any, path: str | PathLike[str]) -> None:
@@ -118,10 +118,7 @@ def _make_estimator(name: str, options: dict[str, Any]) -> Any:
     if name not in _ESTIMATORS:
         raise ModelFileError(f"estimator: {name!r} is not one of {', '.join(_ESTIMATORS)}")
     if "family" in options:
-        family = _FAMILIES.get(str(options["family"]))
-        if family is None:
-            raise ModelFileError(f"options.family: {options['family']!r} is not one of {', '.join(_FAMILIES)}")
-        options = {**options, "family": family}
+        options = {**options, "family": _rebuild(options["family"], "options.family")}
     kind: type[BaseEstimator] = getattr(import_module(_ESTIMATORS[name]), name)
     try:
         estimator = kind(**options)
@@ -163,6 +160,28 @@ def _get(data: dict[str, Any], key: str, kind: type) -> Any:
     return value
 
 
+def _describe(value: Any) -> dict[str, Any]:
+    """Return a family, or an option of one, by the name of its class and its fields."""
+    name = type(value).__name__
+    if getattr(families, name, None) is not type(value):
+        raise TypeError(f"{name} is not a family of mixtura.families: a model of it cannot be saved, but pickled")
+    return {"type": name, **{f.name: _option(getattr(value, f.name)) for f in fields(value)}}
+
+
+def _rebuild(data: Any, where: str) -> Any:
+    """Return what `_describe` described; only classes that `mixtura.families` exports are made."""
+    if not isinstance(data, dict):
+        return data
+    name = data.get("type")
+    if name not in families.__all__:
+        raise ModelFileError(f"{where}.type: {name!r} is not one of {', '.join(families.__all__)}")
+    options = {key: _rebuild(value, f"{where}.{key}") for key, value in data.items() if key != "type"}
+    try:
+        return getattr(families, name)(**options)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"{where}: {error}") from None
+
+
 def _option(value: Any) -> Any:
     """Return an option as JSON holds it; a random state that is not a number is left out."""
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -171,6 +190,6 @@ def _option(value: Any) -> Any:
         return value.item()
     if isinstance(value, np.random.RandomState):
         return None
-    if hasattr(value, "params_type"):
-        return value.name
+    if is_dataclass(value):
+        return _describe(value)
     return np.asarray(value).tolist()

@@ -38,7 +38,7 @@ class Moments(Sums):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PooledMoments(Sums):
-    """Sums from which the scatter pooled over components follows without cancellation (formula M5).
+    """Sums from which the scatter pooled over components follows without cancellation (formulas S4, S5, M5).
 
     Attributes
     ----------

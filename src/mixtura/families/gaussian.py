@@ -62,6 +62,12 @@ class Gaussian:
     support: ClassVar[str] = "finite numbers"
     params_type: ClassVar[type[GaussianParams]] = GaussianParams
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.covariance, Covariance):
+            raise TypeError(f"covariance is {self.covariance!r}, expected an object such as Full()")
+        if not 0 <= float(self.reg_covar) < np.inf:
+            raise ValueError(f"reg_covar is {self.reg_covar!r}, expected a finite number from 0")
+
     def in_support(self, x: FloatArray) -> BoolArray:
         """Tell which values (n, d) a component can yield."""
         return np.isfinite(x)

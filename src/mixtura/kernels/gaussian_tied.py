@@ -1,7 +1,7 @@
 """The E-step of Gaussian mixtures with one covariance shared by all components.
 
 A row is whitened once, and its scatter is taken once, about its posterior mean of the pivots: what that leaves out
-is a sum of products of responsibilities (formula M5). Both are sums of non-negative terms, so nothing cancels.
+is a sum of products of responsibilities (formulas S4, S5, M5). Both are sums of non-negative terms, so nothing cancels.
 """
 
 from __future__ import annotations

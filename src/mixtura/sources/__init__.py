@@ -42,9 +42,10 @@ def as_source(data: Any, columns: Sequence[str | int] | None = None, weight: Any
     >>> source.n_rows, source.n_features
     (3, 1)
     """
-    if isinstance(data, ArraySource):
+    if hasattr(data, "fold"):
         if columns is not None or weight is not None:
             raise ValueError("columns and weight cannot be given with a source: give them to as_source(data, ...)")
-        return data
+        source: Source = data
+        return source
     table = read_table(data, columns, weight)
     return ArraySource(table.x, weight=table.weight, names=table.names)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mixtura._types import Array, FloatArray
+from mixtura._types import Array, FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, WAVE_ROWS, Chunk
 from mixtura.stats import Forest
 
@@ -65,10 +65,19 @@ class ArraySource:
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""
-        weighty = np.arange(self.n_rows) if self.weight is None else np.flatnonzero(self.weight)
-        drawn = np.arange(len(weighty))
-        if len(weighty) > n:
-            drawn = np.sort(rng.choice(len(weighty), n, replace=False, shuffle=False))
-        rows = weighty[drawn]
+        count = self.n_rows if self.weight is None else int(np.count_nonzero(self.weight))
+        ranks = np.arange(count) if count <= n else np.sort(rng.choice(count, n, replace=False, shuffle=False))
+        rows = ranks if self.weight is None else _find_ranks(self.weight, ranks)
         weight = np.ones(len(rows)) if self.weight is None else self.weight[rows]
         return np.ascontiguousarray(self.x[rows], dtype=np.float64), weight
+
+
+def _find_ranks(weight: FloatArray, ranks: IntArray) -> IntArray:
+    """Return where the positive weights of these ascending ranks are, in bounded memory."""
+    found, before = [np.empty(0, dtype=np.int64)], 0
+    for start in range(0, len(weight), WAVE_ROWS):
+        positive = np.flatnonzero(weight[start : start + WAVE_ROWS])
+        here = ranks[(ranks >= before) & (ranks < before + len(positive))]
+        found.append(start + positive[here - before])
+        before += len(positive)
+    return np.concatenate(found)
