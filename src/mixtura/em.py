@@ -160,7 +160,7 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
     while True:
         stats = yield params
         trace.passes += 1
-        if (better := model.recentre(stats, params)) is not None:
+        if stats.is_finite() and (better := model.recentre(stats, params)) is not None:
             params = better
             stats = yield params
             trace.passes += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.frame import Frame
@@ -137,6 +137,7 @@ class Family(Protocol[T, M]):
         """Run that kernel: return log-likelihoods, weights and sums, each stacked by block."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """Rows that can be read again and again in the same order; the only place that knows where they are."""
 

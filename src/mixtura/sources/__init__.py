@@ -42,10 +42,9 @@ def as_source(data: Any, columns: Sequence[str | int] | None = None, weight: Any
     >>> source.n_rows, source.n_features
     (3, 1)
     """
-    if hasattr(data, "fold"):
+    if isinstance(data, Source):
         if columns is not None or weight is not None:
             raise ValueError("columns and weight cannot be given with a source: give them to as_source(data, ...)")
-        source: Source = data
-        return source
+        return data
     table = read_table(data, columns, weight)
     return ArraySource(table.x, weight=table.weight, names=table.names)
