@@ -333,3 +333,16 @@ def test_poisson_counts_from_any_container():
         as_polars(x),
     ):
         assert_same_bits(expected, MixtureModel(Poisson(), 2, **options).fit(data))
+
+
+@pytest.mark.parametrize("method", ["kmeans", "k-means++"])
+def test_a_start_from_weights_is_that_from_copies(method):
+    """Draws go by the cumulative weight, so the same seed starts weighted rows where it starts their copies."""
+    rng = np.random.default_rng(11)
+    x, copies = rng.standard_normal((150, 2)), rng.integers(0, 5, 150)
+    weighted, copied = (
+        GaussianMixture(4, init_params=method, random_state=5, max_iter=1, tol=0.0).fit(rows, sample_weight=weight)
+        for rows, weight in ((x, copies), (np.repeat(x, copies, axis=0), None))
+    )
+    assert_allclose(weighted.means_, copied.means_, rtol=1e-9)
+    assert_allclose(weighted.weights_, copied.weights_, rtol=1e-9)
