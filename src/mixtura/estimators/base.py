@@ -51,10 +51,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
         raise NotImplementedError
 
     def _make_starts(self, source: Source, model: Mixture[Any]) -> list[MixtureParams[Any]]:
-        """Return one start for each of `n_init` restarts, or the last parameters under `warm_start`."""
+        """Check the data and return where EM starts: afresh, or from the last parameters under `warm_start`."""
         found = init.survey(source, model.family)
-        if self._is_warm():
-            return [self.params_]
+        return [self.params_] if self._is_warm() else self._make_cold_starts(source, model, found)
+
+    def _make_cold_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
+        """Return one start for each of `n_init` restarts."""
         random = check_random_state(self.random_state)
         seeds = [random.randint(np.iinfo(np.int32).max) for _ in range(self.n_init)]
         return [init.start(source, model, found, self.init_params, np.random.default_rng(seed)) for seed in seeds]

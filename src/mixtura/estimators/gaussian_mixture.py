@@ -16,6 +16,7 @@ from mixtura.estimators.starts import check_means, check_precisions, check_weigh
 from mixtura.families import Diag, Full, Spherical, Tied
 from mixtura.families.covariance import Covariance
 from mixtura.families.gaussian import Gaussian
+from mixtura.init import Survey
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
 
@@ -148,7 +149,7 @@ class GaussianMixture(BaseMixture):
         structure = STRUCTURES[self.covariance_type]
         return Mixture(Gaussian(structure, float(self.reg_covar)), self.n_components)
 
-    def _make_starts(self, source: Source, model: Mixture[Any]) -> list[MixtureParams[Any]]:
+    def _make_cold_starts(self, source: Source, model: Mixture[Any], found: Survey) -> list[MixtureParams[Any]]:
         family: Any = model.family
         k, d = self.n_components, source.n_features
         weights = None if self.weights_init is None else check_weights(self.weights_init, k)
@@ -158,12 +159,12 @@ class GaussianMixture(BaseMixture):
             if self.precisions_init is None
             else check_precisions(self.precisions_init, self.covariance_type, family.covariance.shape(k, d))
         )
-        starts = super()._make_starts(source, model)
-        if self._is_warm():
-            return starts
-        starts = [_with_given(family, start, weights, means, precisions) for start in starts]
-        complete = weights is not None and means is not None and precisions is not None
-        return starts[:1] if complete else starts
+        if weights is not None and means is not None and precisions is not None:
+            blank = family.blank(family.frame(found.low, found.high, found.centre), k)
+            starts = [MixtureParams(weights=weights, components=blank)]  # one, and nothing is left to search for
+        else:
+            starts = super()._make_cold_starts(source, model, found)
+        return [_with_given(family, start, weights, means, precisions) for start in starts]
 
     def _check_warm(self, model: Mixture[Any]) -> None:
         super()._check_warm(model)
