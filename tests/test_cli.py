@@ -521,12 +521,12 @@ def test_doctor(run):
     report = json.loads(out)
     assert report["packages"]["numpy"] == np.__version__
     assert report["test"]["passed"] is True
-    assert report["usable_cores"] >= 1
-    for key in ("python", "threading_layer", "cache", "fma", "processor"):
+    assert report["threads"] >= 1
+    for key in ("python", "cores", "cache", "fma", "processor"):
         assert key in report
     code, out, _ = run("doctor")
     assert code == 0
-    for word in ("numba", "threading", "cores", "cache", "test fit"):
+    for word in ("numba", "threads", "cores", "cache", "test fit"):
         assert word in out
 
 

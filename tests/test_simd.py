@@ -273,8 +273,7 @@ def test_doubles_check_bounds(i, j):
 
 CHECKED = """
 import numpy as np
-from numba import prange
-from mixtura.kernels._jit import jit, parallel_jit
+from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.simd import hsum, load, splat, store
 
 @jit
@@ -286,9 +285,9 @@ def write(a, i, j):
     store(a, i, j, splat(2.0))
     return a[i, j]
 
-@parallel_jit
+@entry_jit
 def read_rows(a, n, j):
-    for i in prange(n):
+    for i in range(n):
         a[i, 0] = hsum(load(a, i, j))
     return a[0, 0]
 

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from argparse import ArgumentParser, Namespace
-from importlib import import_module, metadata
+from importlib import metadata
 from typing import Any
 
 from mixtura.cli import _report
@@ -43,7 +43,7 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     int
         0 if the test fit works.
     """
-    test = _test()  # first: Numba chooses its threading layer at the first launch
+    test = _test()  # first: it fills the cache that is reported
     report = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -70,19 +70,9 @@ def _version(package: str) -> str | None:
 
 
 def _threads() -> dict[str, Any]:
-    import joblib
+    from mixtura.kernels.threads import default_threads
 
-    numba = import_module("numba")
-    try:
-        layer = numba.threading_layer()
-    except ValueError:  # no parallel kernel has run
-        layer = None
-    return {
-        "threading_layer": layer,
-        "cores": os.cpu_count(),
-        "usable_cores": joblib.cpu_count(),
-        "numba_threads": numba.get_num_threads(),
-    }
+    return {"cores": os.cpu_count(), "threads": default_threads()}
 
 
 def _processor() -> dict[str, Any]:
@@ -134,15 +124,13 @@ def _test() -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    layer = report["threading_layer"] or "none in use: kernels run serially"
     cache = report["cache"]
     simd = [name for name in ("fma", "avx2", "avx512") if report[name]]
     _report.print_pairs(
         {
             "python": f"{report['python']} on {report['platform']}",
             **{name: version or "not installed" for name, version in report["packages"].items()},
-            "threading": f"{layer}; {report['numba_threads']} threads",
-            "cores": f"{report['usable_cores']} usable of {report['cores']}",
+            "threads": f"{report['threads']} on {report['cores']} cores",
             "processor": f"{report['processor']} ({', '.join(simd) or 'no FMA'})",
             "cache": f"{cache['directory'] or 'none'}: {cache['files']} files, {cache['bytes'] / 1e6:.1f} MB",
             "test fit": f"{report['test']['message']}, {report['test']['seconds']:.2f} s",

@@ -2,17 +2,18 @@
 
 ``jit``            a function called by other kernels only;
 ``inline_jit``     a small one that must dissolve into its caller: vectors then stay in registers;
-``serial_jit``     an outermost function, called from Python and cached;
-``parallel_jit``   the same, whose ``prange`` runs on Numba's threads.
+``entry_jit``      an outermost function, called from Python and cached.
 
-All release the GIL, follow IEEE arithmetic to the letter (``fastmath`` deletes tests for NaN and infinity) and give
-inf or NaN for a division by zero, as NumPy does. One body belongs under one decorator: Numba's cache files know a
-function by its name and line, not by its options. An outermost function has one signature only: two in one cache file
-can be crossed by two processes that write it.
+All release the GIL, so that Python's threads can share a kernel out (``threads.launch``). Numba's own threads, by
+``parallel=True``, take twice the time to compile, and some of their layers abort the process under two launches at
+once or after a fork.
+
+All follow IEEE arithmetic to the letter (``fastmath`` deletes tests for NaN and infinity) and give inf or NaN for a
+division by zero, as NumPy does. An outermost function has one signature only: two in one cache file can be crossed by
+two processes that write it.
 
 ``MIXTURA_CHECK_BOUNDS=1`` in the environment, read once at import, is for tests: every index is then checked.
-Nothing is cached in that mode, since a cached function does not know the mode it was compiled in, and nothing
-runs in parallel, since an exception raised inside ``prange`` is lost.
+Nothing is cached in that mode, since a cached function does not know the mode it was compiled in.
 """
 
 import os
@@ -23,7 +24,7 @@ import numba
 
 from mixtura.kernels.cache import KernelCache
 
-__all__ = ["CHECK_BOUNDS", "inline_jit", "jit", "parallel_jit", "serial_jit"]
+__all__ = ["CHECK_BOUNDS", "entry_jit", "inline_jit", "jit"]
 
 CHECK_BOUNDS = os.environ.get("MIXTURA_CHECK_BOUNDS", "") not in ("", "0")
 
@@ -42,23 +43,15 @@ def inline_jit(function: _Function) -> _Function:
     return _compiled(function, forceinline=True, **_OPTIONS)
 
 
-def serial_jit(function: _Function) -> _Function:
+def entry_jit(function: _Function) -> _Function:
     """Compile on first call from Python, or load from the cache."""
-    return _cached(_compiled(function, **_OPTIONS))
-
-
-def parallel_jit(function: _Function) -> _Function:
-    """Compile on first call from Python, or load from the cache; ``prange`` is shared out to Numba's threads."""
-    return _cached(_compiled(function, parallel=not CHECK_BOUNDS, **_OPTIONS))
+    dispatcher: Any = _compiled(function, **_OPTIONS)
+    if hasattr(dispatcher, "py_func") and not CHECK_BOUNDS:  # without it, Numba is told not to compile
+        dispatcher._cache = KernelCache(dispatcher.py_func)
+    compiled: _Function = dispatcher
+    return compiled
 
 
 def _compiled(function: _Function, **options: Any) -> _Function:
     dispatcher: _Function = numba.njit(**options)(function)
     return dispatcher
-
-
-def _cached(function: _Function) -> _Function:
-    dispatcher: Any = function
-    if hasattr(dispatcher, "py_func") and not CHECK_BOUNDS:  # without it, Numba is told not to compile
-        dispatcher._cache = KernelCache(dispatcher.py_func)
-    return function

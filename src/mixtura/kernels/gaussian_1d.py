@@ -5,12 +5,11 @@ Vectors run over rows. Formulas E1 and S1 to S3 of docs/formulas.md.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import inline_jit, jit, parallel_jit, serial_jit
+from mixtura.kernels._jit import entry_jit, inline_jit
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.threads import launch
 from mixtura.kernels.tile import TILE, constant, fill_weights, softmax, weights_or_ones
@@ -71,9 +70,10 @@ def add_moments(
         store(c, k, 2, 0, second)
 
 
-@jit
-def block(
-    b: int,
+@entry_jit
+def e_step(
+    begin: int,
+    end: int,
     x: FloatArray,  # IN (n,)
     weight: FloatArray,  # IN (n,)
     shift: float,
@@ -88,40 +88,28 @@ def block(
     s1: FloatArray,  # OUT (m, k)
     s2: FloatArray,  # OUT (m, k)
 ) -> None:
-    """Write the sums of block `b`."""
+    """Write the sums of the blocks from `begin` to before `end`."""
     k = means.shape[0]
-    z, joint, w, c = np.empty(TILE), np.empty((k, TILE)), np.empty(TILE), np.zeros((k, 3, 8))
-    ll, tw = splat(0.0), splat(0.0)
-    stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
-    for row in range(b * BLOCK_ROWS, stop, TILE):
-        count = min(TILE, stop - row)
-        fill_weights(weight, row, count, w)
-        fill(x, row, count, shift, scale, z)
-        log_densities(z, means, factors, peaks, joint)
-        ll = ll + softmax(joint, w)
-        add_moments(z, joint, pivot, c)
-        for s in range(0, TILE, 8):
-            tw = tw + load(w, s)
-    loglik[b] = hsum(ll)
-    total[b] = hsum(tw)
-    for i in range(k):
-        s0[b, i] = hsum(load(c, i, 0, 0))
-        s1[b, i] = hsum(load(c, i, 1, 0))
-        s2[b, i] = hsum(load(c, i, 2, 0))
-
-
-@serial_jit
-def serial(x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2):  # type: ignore[no-untyped-def]
-    """Run all blocks on this thread."""
-    for b in range(loglik.shape[0]):
-        block(b, x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2)
-
-
-@parallel_jit
-def parallel(x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2):  # type: ignore[no-untyped-def]
-    """Run the blocks on Numba's threads."""
-    for b in numba.prange(loglik.shape[0]):
-        block(b, x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2)
+    z, joint, w, c = np.empty(TILE), np.empty((k, TILE)), np.empty(TILE), np.empty((k, 3, 8))
+    for b in range(begin, end):
+        c[:] = 0.0
+        ll, tw = splat(0.0), splat(0.0)
+        stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+        for row in range(b * BLOCK_ROWS, stop, TILE):
+            count = min(TILE, stop - row)
+            fill_weights(weight, row, count, w)
+            fill(x, row, count, shift, scale, z)
+            log_densities(z, means, factors, peaks, joint)
+            ll = ll + softmax(joint, w)
+            add_moments(z, joint, pivot, c)
+            for s in range(0, TILE, 8):
+                tw = tw + load(w, s)
+        loglik[b] = hsum(ll)
+        total[b] = hsum(tw)
+        for i in range(k):
+            s0[b, i] = hsum(load(c, i, 0, 0))
+            s1[b, i] = hsum(load(c, i, 1, 0))
+            s2[b, i] = hsum(load(c, i, 2, 0))
 
 
 def e_blocks(
@@ -139,5 +127,5 @@ def e_blocks(
     m = -(-len(x) // BLOCK_ROWS)
     out = (np.empty(m), np.empty(m), np.empty((m, k)), np.empty((m, k)), np.empty((m, k)))
     inputs = (constant(a) for a in (means, factors, peaks, pivot))
-    launch(parallel, serial, constant(x), weights_or_ones(weight, len(x)), float(shift), float(scale), *inputs, *out)
+    launch(e_step, m, constant(x), weights_or_ones(weight, len(x)), float(shift), float(scale), *inputs, *out)
     return out

@@ -5,12 +5,11 @@ Vectors run over the rows of a tile throughout. Formulas E1, E5 and S1 to S3 of 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import inline_jit, jit, parallel_jit, serial_jit
+from mixtura.kernels._jit import entry_jit, inline_jit
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.threads import launch
 from mixtura.kernels.tile import TILE, add_counts, constant, fill_columns, fill_weights, softmax, weights_or_ones
@@ -55,9 +54,10 @@ def add_moments(
             store(c2, k, j, 0, second)
 
 
-@jit
-def block(
-    b: int,
+@entry_jit
+def e_step(
+    begin: int,
+    end: int,
     x: FloatArray,  # IN (n, d)
     weight: FloatArray,  # IN (n,)
     shift: FloatArray,  # IN (d,)
@@ -72,43 +72,33 @@ def block(
     s1: FloatArray,  # OUT (m, k, d)
     s2: FloatArray,  # OUT (m, k, d)
 ) -> None:
-    """Write the sums of block `b`."""
+    """Write the sums of the blocks from `begin` to before `end`."""
     k, d = means.shape
     zt, joint, w = np.empty((d, TILE)), np.empty((k, TILE)), np.empty(TILE)
-    c0, c1, c2 = np.zeros((k, 8)), np.zeros((k, d, 8)), np.zeros((k, d, 8))
-    ll, tw = splat(0.0), splat(0.0)
-    stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
-    for row in range(b * BLOCK_ROWS, stop, TILE):
-        count = min(TILE, stop - row)
-        fill_weights(weight, row, count, w)
-        fill_columns(x, row, count, shift, scale, zt)
-        log_densities(zt, means, factors, peaks, joint)
-        ll = ll + softmax(joint, w)
-        add_counts(joint, c0)
-        add_moments(zt, joint, pivot, c1, c2)
-        for s in range(0, TILE, 8):
-            tw = tw + load(w, s)
-    loglik[b] = hsum(ll)
-    total[b] = hsum(tw)
-    for i in range(k):
-        s0[b, i] = hsum(load(c0, i, 0))
-        for j in range(d):
-            s1[b, i, j] = hsum(load(c1, i, j, 0))
-            s2[b, i, j] = hsum(load(c2, i, j, 0))
-
-
-@serial_jit
-def serial(x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2):  # type: ignore[no-untyped-def]
-    """Run all blocks on this thread."""
-    for b in range(loglik.shape[0]):
-        block(b, x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2)
-
-
-@parallel_jit
-def parallel(x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2):  # type: ignore[no-untyped-def]
-    """Run the blocks on Numba's threads."""
-    for b in numba.prange(loglik.shape[0]):
-        block(b, x, weight, shift, scale, means, factors, peaks, pivot, loglik, total, s0, s1, s2)
+    c0, c1, c2 = np.empty((k, 8)), np.empty((k, d, 8)), np.empty((k, d, 8))
+    for b in range(begin, end):
+        c0[:] = 0.0
+        c1[:] = 0.0
+        c2[:] = 0.0
+        ll, tw = splat(0.0), splat(0.0)
+        stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+        for row in range(b * BLOCK_ROWS, stop, TILE):
+            count = min(TILE, stop - row)
+            fill_weights(weight, row, count, w)
+            fill_columns(x, row, count, shift, scale, zt)
+            log_densities(zt, means, factors, peaks, joint)
+            ll = ll + softmax(joint, w)
+            add_counts(joint, c0)
+            add_moments(zt, joint, pivot, c1, c2)
+            for s in range(0, TILE, 8):
+                tw = tw + load(w, s)
+        loglik[b] = hsum(ll)
+        total[b] = hsum(tw)
+        for i in range(k):
+            s0[b, i] = hsum(load(c0, i, 0))
+            for j in range(d):
+                s1[b, i, j] = hsum(load(c1, i, j, 0))
+                s2[b, i, j] = hsum(load(c2, i, j, 0))
 
 
 def e_blocks(
@@ -126,5 +116,5 @@ def e_blocks(
     m = -(-len(x) // BLOCK_ROWS)
     out = (np.empty(m), np.empty(m), np.empty((m, k)), np.empty((m, k, d)), np.empty((m, k, d)))
     inputs = (constant(a) for a in (shift, scale, means, factors, peaks, pivot))
-    launch(parallel, serial, constant(x), weights_or_ones(weight, len(x)), *inputs, *out)
+    launch(e_step, m, constant(x), weights_or_ones(weight, len(x)), *inputs, *out)
     return out

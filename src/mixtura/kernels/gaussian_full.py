@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import inline_jit, jit, parallel_jit, serial_jit
+from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.simd import fma, hsum, load, splat, store, vsqrt
 from mixtura.kernels.threads import launch
 from mixtura.kernels.tile import (
@@ -131,9 +130,10 @@ def add_moments(
         add_products(rows, s2[k])
 
 
-@jit
-def block(
-    b: int,
+@entry_jit
+def e_step(
+    begin: int,
+    end: int,
     x: FloatArray,  # IN (n, d)
     weight: FloatArray,  # IN (n,)
     shift: FloatArray,  # IN (d,)
@@ -148,48 +148,38 @@ def block(
     s1: FloatArray,  # OUT (m, k, d)
     s2: FloatArray,  # OUT (m, k, d, d)
 ) -> None:
-    """Write the sums of block `b`."""
+    """Write the sums of the blocks from `begin` to before `end`."""
     d = x.shape[1]
     k, d8 = pivot.shape
     zt, zr = np.zeros((factors.shape[1], TILE)), np.zeros((TILE, d8 + STAGGER))
     joint, w, root, rows = np.empty((k, TILE)), np.empty(TILE), np.empty(TILE), np.empty((TILE, d8 + STAGGER))
-    c0, c1, c2 = np.zeros((k, 8)), np.zeros((k, d8)), np.zeros((k, d8, d8))
-    ll, tw = splat(0.0), splat(0.0)
-    stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
-    for row in range(b * BLOCK_ROWS, stop, TILE):
-        count = min(TILE, stop - row)
-        fill_weights(weight, row, count, w)
-        fill_columns(x, row, count, shift, scale, zt)
-        transpose(zt, d, zr)
-        log_densities(zt, factors, offsets, peaks, joint)
-        ll = ll + softmax(joint, w)
-        add_counts(joint, c0)
-        add_moments(zr, joint, pivot, root, rows, c1, c2)
-        for s in range(0, TILE, 8):
-            tw = tw + load(w, s)
-    loglik[b] = hsum(ll)
-    total[b] = hsum(tw)
-    for i in range(k):
-        s0[b, i] = hsum(load(c0, i, 0))
-        s1[b, i] = c1[i, :d]
-        for j in range(d):
-            for h in range(j + 1):
-                s2[b, i, j, h] = c2[i, j, h]
-                s2[b, i, h, j] = c2[i, j, h]
-
-
-@serial_jit
-def serial(x, weight, shift, scale, factors, offsets, peaks, pivot, loglik, total, s0, s1, s2):  # type: ignore[no-untyped-def]
-    """Run all blocks on this thread."""
-    for b in range(loglik.shape[0]):
-        block(b, x, weight, shift, scale, factors, offsets, peaks, pivot, loglik, total, s0, s1, s2)
-
-
-@parallel_jit
-def parallel(x, weight, shift, scale, factors, offsets, peaks, pivot, loglik, total, s0, s1, s2):  # type: ignore[no-untyped-def]
-    """Run the blocks on Numba's threads."""
-    for b in numba.prange(loglik.shape[0]):
-        block(b, x, weight, shift, scale, factors, offsets, peaks, pivot, loglik, total, s0, s1, s2)
+    c0, c1, c2 = np.empty((k, 8)), np.empty((k, d8)), np.empty((k, d8, d8))
+    for b in range(begin, end):
+        c0[:] = 0.0
+        c1[:] = 0.0
+        c2[:] = 0.0
+        ll, tw = splat(0.0), splat(0.0)
+        stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+        for row in range(b * BLOCK_ROWS, stop, TILE):
+            count = min(TILE, stop - row)
+            fill_weights(weight, row, count, w)
+            fill_columns(x, row, count, shift, scale, zt)
+            transpose(zt, d, zr)
+            log_densities(zt, factors, offsets, peaks, joint)
+            ll = ll + softmax(joint, w)
+            add_counts(joint, c0)
+            add_moments(zr, joint, pivot, root, rows, c1, c2)
+            for s in range(0, TILE, 8):
+                tw = tw + load(w, s)
+        loglik[b] = hsum(ll)
+        total[b] = hsum(tw)
+        for i in range(k):
+            s0[b, i] = hsum(load(c0, i, 0))
+            s1[b, i] = c1[i, :d]
+            for j in range(d):
+                for h in range(j + 1):
+                    s2[b, i, j, h] = c2[i, j, h]
+                    s2[b, i, h, j] = c2[i, j, h]
 
 
 def e_blocks(
@@ -209,8 +199,8 @@ def e_blocks(
     offsets = np.einsum("kij,kj->ki", factors, means)
     out = (np.empty(m), np.empty(m), np.empty((m, k)), np.empty((m, k, d)), np.empty((m, k, d, d)))
     launch(
-        parallel,
-        serial,
+        e_step,
+        m,
         constant(x),
         weights_or_ones(weight, len(x)),
         constant(shift),

@@ -6,12 +6,11 @@ is a sum of products of responsibilities (formulas S4, S5, M5). Both are sums of
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import inline_jit, jit, parallel_jit, serial_jit
+from mixtura.kernels._jit import entry_jit, inline_jit
 from mixtura.kernels.gaussian_full import STAGGER, WHITEN, add_first_moments, add_products
 from mixtura.kernels.simd import fma, hsum, load, select, splat, store
 from mixtura.kernels.threads import launch
@@ -102,9 +101,10 @@ def add_cross(
                 cross[a, b] += hsum(scaled * load(resp, b, s))
 
 
-@jit
-def block(
-    b: int,
+@entry_jit
+def e_step(
+    begin: int,
+    end: int,
     x: FloatArray,  # IN (n, d)
     weight: FloatArray,  # IN (n,)
     shift: FloatArray,  # IN (d,)
@@ -120,56 +120,47 @@ def block(
     within: FloatArray,  # OUT (m, d, d)
     cross: FloatArray,  # OUT (m, k, k)
 ) -> None:
-    """Write the sums of block `b`."""
+    """Write the sums of the blocks from `begin` to before `end`."""
     d, dp = x.shape[1], factor.shape[0]
     k, d8 = pivot.shape
     zt, yt, zr = np.zeros((dp, TILE)), np.empty((dp, TILE)), np.zeros((TILE, d8 + STAGGER))
     joint, w, rows = np.empty((k, TILE)), np.empty(TILE), np.empty((TILE, d8 + STAGGER))
-    c0, c1, c2, cc = np.zeros((k, 8)), np.zeros((k, d8)), np.zeros((d8, d8)), np.zeros((k, k))
-    ll, tw = splat(0.0), splat(0.0)
-    stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
-    for row in range(b * BLOCK_ROWS, stop, TILE):
-        count = min(TILE, stop - row)
-        fill_weights(weight, row, count, w)
-        fill_columns(x, row, count, shift, scale, zt)
-        transpose(zt, d, zr)
-        whiten(zt, factor, yt)
-        log_densities(yt, offsets, peaks, joint)
-        ll = ll + softmax(joint, w)
-        add_counts(joint, c0)
+    c0, c1, c2, cc = np.empty((k, 8)), np.empty((k, d8)), np.empty((d8, d8)), np.empty((k, k))
+    for b in range(begin, end):
+        c0[:] = 0.0
+        c1[:] = 0.0
+        c2[:] = 0.0
+        cc[:] = 0.0
+        ll, tw = splat(0.0), splat(0.0)
+        stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+        for row in range(b * BLOCK_ROWS, stop, TILE):
+            count = min(TILE, stop - row)
+            fill_weights(weight, row, count, w)
+            fill_columns(x, row, count, shift, scale, zt)
+            transpose(zt, d, zr)
+            whiten(zt, factor, yt)
+            log_densities(yt, offsets, peaks, joint)
+            ll = ll + softmax(joint, w)
+            add_counts(joint, c0)
+            for i in range(k):
+                add_first_moments(zr, joint, pivot, i, c1)
+            centre_rows(zr, joint, w, pivot, rows)
+            add_products(rows, c2)
+            add_cross(joint, w, cc)
+            for s in range(0, TILE, 8):
+                tw = tw + load(w, s)
+        loglik[b] = hsum(ll)
+        total[b] = hsum(tw)
         for i in range(k):
-            add_first_moments(zr, joint, pivot, i, c1)
-        centre_rows(zr, joint, w, pivot, rows)
-        add_products(rows, c2)
-        add_cross(joint, w, cc)
-        for s in range(0, TILE, 8):
-            tw = tw + load(w, s)
-    loglik[b] = hsum(ll)
-    total[b] = hsum(tw)
-    for i in range(k):
-        s0[b, i] = hsum(load(c0, i, 0))
-        s1[b, i] = c1[i, :d]
-        for h in range(i + 1):
-            cross[b, i, h] = cc[i, h]
-            cross[b, h, i] = cc[i, h]
-    for i in range(d):
-        for h in range(i + 1):
-            within[b, i, h] = c2[i, h]
-            within[b, h, i] = c2[i, h]
-
-
-@serial_jit
-def serial(x, weight, shift, scale, factor, offsets, peaks, pivot, loglik, total, s0, s1, within, cross):  # type: ignore[no-untyped-def]
-    """Run all blocks on this thread."""
-    for b in range(loglik.shape[0]):
-        block(b, x, weight, shift, scale, factor, offsets, peaks, pivot, loglik, total, s0, s1, within, cross)
-
-
-@parallel_jit
-def parallel(x, weight, shift, scale, factor, offsets, peaks, pivot, loglik, total, s0, s1, within, cross):  # type: ignore[no-untyped-def]
-    """Run the blocks on Numba's threads."""
-    for b in numba.prange(loglik.shape[0]):
-        block(b, x, weight, shift, scale, factor, offsets, peaks, pivot, loglik, total, s0, s1, within, cross)
+            s0[b, i] = hsum(load(c0, i, 0))
+            s1[b, i] = c1[i, :d]
+            for h in range(i + 1):
+                cross[b, i, h] = cc[i, h]
+                cross[b, h, i] = cc[i, h]
+        for i in range(d):
+            for h in range(i + 1):
+                within[b, i, h] = c2[i, h]
+                within[b, h, i] = c2[i, h]
 
 
 def e_blocks(
@@ -195,8 +186,8 @@ def e_blocks(
         np.empty((m, k, k)),
     )
     launch(
-        parallel,
-        serial,
+        e_step,
+        m,
         constant(x),
         weights_or_ones(weight, len(x)),
         constant(shift),

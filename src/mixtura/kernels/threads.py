@@ -1,55 +1,98 @@
-"""How many threads a fit may use, and when a parallel kernel may be launched at all."""
+"""How many threads a fit may use, and kernels shared out to them.
+
+Kernels release the GIL, so Python's own threads run them side by side: two fits at once, a fork after a fit and
+Ctrl-C behave as in any Python program, which none of the compiler's threading layers can promise.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Lock
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
+SLICES = 4  # a thread: small enough that one slow core keeps no other waiting for long
+MOST_HELPERS = 1024  # of all fits together; they are started as they are needed
+
 _requested: ContextVar[int | None] = ContextVar("mixtura_threads", default=None)
-_launch = Lock()  # a threading layer may not bear two launches at once
-_launched_in: int | None = None  # nor one in the forked child of a process that has launched before
 
 
 @contextmanager
 def using_threads(n: int | None) -> Iterator[None]:
     """Let kernels inside use at most `n` threads; None stands for all that this process may use."""
-    token = _requested.set(n)
+    token = _requested.set(n or default_threads())
     try:
         yield
     finally:
         _requested.reset(token)
 
 
-def launch(parallel: Callable[..., None], serial: Callable[..., None], *arguments: Any) -> None:
-    """Run `parallel` on the threads allowed, or `serial` where only one is, or no launch is safe now.
-
-    Both must write the same bits.
-    """
-    import numba
-
-    global _launched_in
-    wanted = _requested.get() or _cpu_count()
-    threads = min(wanted, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # Numba sets it at import
-    forked = _launched_in not in (None, os.getpid())
-    if threads == 1 or forked or not _launch.acquire(blocking=False):
-        serial(*arguments)
-        return
-    _launched_in = os.getpid()
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(threads)
-        parallel(*arguments)
-    finally:
-        numba.set_num_threads(before)
-        _launch.release()
-
-
-def _cpu_count() -> int:
-    """Return the CPUs that this process may use, by its affinity and its container's quota."""
+def default_threads() -> int:
+    """Return the CPUs that this process may use, by its affinity and its container's quota; 1 in a Dask task."""
+    if _in_dask_task():
+        return 1
     from joblib import cpu_count  # scikit-learn depends on it
 
     return int(cpu_count())
+
+
+def launch(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
+    """Run ``kernel(begin, end, *arguments)`` over slices of `blocks` blocks, on the threads allowed.
+
+    A block writes to a place of its own, so that who runs it cannot change a bit. If this thread is interrupted,
+    no further slice is begun, and those that run are waited for: nobody writes to the arrays after the return.
+    """
+    threads = min(_requested.get() or default_threads(), blocks)
+    if threads == 1:
+        kernel(0, blocks, *arguments)
+        return
+    cuts = [blocks * i // (SLICES * threads) for i in range(SLICES * threads + 1)]
+    slices = deque(pairwise(cuts))
+
+    def work() -> None:
+        while True:
+            try:
+                begin, end = slices.popleft()
+            except IndexError:
+                return
+            kernel(begin, end, *arguments)
+
+    helpers = [_helpers().submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        slices.clear()
+        _wait(helpers)
+
+
+def _wait(helpers: list[Future[None]]) -> None:
+    """Wait for helpers that have begun, call off the others, and raise what one of them raised."""
+    for helper in [helper for helper in helpers if not helper.cancel()]:
+        helper.result()
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MOST_HELPERS, thread_name_prefix="mixtura")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads do not survive a fork
+
+
+def _in_dask_task() -> bool:
+    """Tell whether this thread runs a task of Dask, which has given the other cores to other tasks."""
+    worker = sys.modules.get("distributed.worker")
+    if worker is None:
+        return False
+    try:
+        worker.get_worker()
+    except ValueError:
+        return False
+    return True

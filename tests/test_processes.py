@@ -1,0 +1,153 @@
+"""At home in other people's processes: threads, forks, Dask tasks, Ctrl-C. Each runs in a process of its own."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+COMMON = """
+    import hashlib, os, signal, sys, threading, time, warnings
+    import numpy as np
+    from mixtura import GaussianMixture
+    warnings.simplefilter("ignore")
+    x = np.random.default_rng(0).standard_normal((300_000, 4)) + 5.0 * (np.arange(300_000) % 3)[:, None]
+
+    def fit(rows=x, threads=2, max_iter=3):
+        return GaussianMixture(3, tol=0.0, max_iter=max_iter, random_state=0, n_threads=threads).fit(rows)
+
+    def digest(model):
+        return hashlib.sha256(b"".join(a.tobytes() for a in (model.means_, model.covariances_))).hexdigest()
+"""
+
+
+def run(script, **environment):
+    """Run a script after `COMMON` and return its lines; fail with what it wrote to stderr."""
+    source = textwrap.dedent(COMMON) + textwrap.dedent(script)
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "default"])
+def test_fits_at_once_from_several_threads(layer):
+    lines = run(
+        """
+        expected = digest(fit())
+        found = []
+        workers = [threading.Thread(target=lambda: found.append(digest(fit()))) for _ in range(4)]
+        for worker in workers: worker.start()
+        for worker in workers: worker.join()
+        print(len(found), set(found) == {expected})
+        """,
+        NUMBA_THREADING_LAYER=layer,
+    )
+    assert lines == ["4 True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fit_in_a_forked_child():
+    lines = run(
+        """
+        expected = digest(fit())
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if digest(fit()) == expected else 1)
+        status = os.waitpid(pid, 0)[1]
+        print(os.waitstatus_to_exitcode(status), digest(fit()) == expected)
+        """
+    )
+    assert lines == ["0 True"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_is_heard_within_a_second_and_does_no_harm():
+    lines = run(
+        """
+        expected = digest(fit())
+        estimator = GaussianMixture(3, tol=0.0, max_iter=10**6, random_state=0, n_threads=2)
+        sent = []
+        def press():
+            time.sleep(1.0)
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+        noise = np.random.default_rng(1).standard_normal((1_000_000, 4))  # does not converge
+        threading.Thread(target=press).start()
+        try:
+            estimator.fit(noise)
+        except KeyboardInterrupt:
+            print(time.perf_counter() - sent[0] < 1.0)
+        print(hasattr(estimator, "means_"), digest(fit()) == expected)
+        """
+    )
+    assert lines == ["True", "False True"]
+
+
+def test_threads_are_as_many_as_asked_and_settings_stay():
+    lines = run(
+        """
+        import joblib, numba
+        from mixtura.kernels.threads import default_threads, launch, using_threads
+        lock, running, most = threading.Lock(), 0, 0
+        def kernel(begin, end):
+            global running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.02)
+            with lock:
+                running -= 1
+        def peak(threads, blocks=100):
+            global most
+            most = 0
+            with using_threads(threads):
+                launch(kernel, blocks)
+            return most
+        print(peak(1), 1 < peak(3) <= 3, peak(3, blocks=1))
+        numba.set_num_threads(1)
+        fit(threads=2)
+        print(numba.get_num_threads(), default_threads() == joblib.cpu_count())
+        """
+    )
+    assert lines == ["1 True 1", "1 True"]
+
+
+def test_a_helper_thread_that_fails_is_heard():
+    lines = run(
+        """
+        from mixtura.kernels.threads import launch, using_threads
+        def kernel(begin, end):
+            if threading.current_thread() is not threading.main_thread(): raise ValueError("in a helper")
+            time.sleep(0.01)
+        try:
+            with using_threads(2):
+                launch(kernel, 100)
+        except ValueError as error:
+            print(error)
+        """
+    )
+    assert lines == ["in a helper"]
+
+
+def test_a_dask_task_takes_one_thread():
+    pytest.importorskip("distributed")
+    lines = run(
+        """
+        from distributed import Client, LocalCluster
+        from mixtura.kernels.threads import default_threads
+        expected = digest(fit())
+        with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+            with Client(cluster) as client:
+                print(client.submit(default_threads).result())
+                print(client.submit(lambda: digest(fit(threads=None))).result() == expected)
+        """
+    )
+    assert lines == ["1", "True"]
