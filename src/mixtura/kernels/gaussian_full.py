@@ -12,6 +12,7 @@ import numpy as np
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
+from mixtura.kernels.panel import ROWS, load_panel, outer, spread, squares, store_panel
 from mixtura.kernels.simd import fma, hsum, load, splat, store, vsqrt
 from mixtura.kernels.threads import launch
 from mixtura.kernels.tile import (
@@ -26,32 +27,23 @@ from mixtura.kernels.tile import (
     weights_or_ones,
 )
 
-WHITEN = 4  # rows of the factor at a time: their sums, one tile vector and a coefficient fit 16 registers
 STAGGER = 8  # added to the length of a row so that a column does not fall on one cache set
 
 
 @inline_jit
 def squared_norm(
-    factor: FloatArray,  # IN (dp, dp) lower triangular
-    offset: FloatArray,  # IN (dp,) factor @ mean
+    factor: FloatArray,  # IN (dp, dp) upper triangular: L'
+    offset: FloatArray,  # IN (dp,) -L mu
     zt: FloatArray,  # IN (dp, TILE)
     s: int,
 ) -> Any:
     """Return |L z - L mu|^2 of the 8 rows from column `s` of the tile on."""
     norm = splat(0.0)
-    for i in range(0, factor.shape[0], WHITEN):
-        y0, y1 = splat(-offset[i]), splat(-offset[i + 1])
-        y2, y3 = splat(-offset[i + 2]), splat(-offset[i + 3])
-        for j in range(i + WHITEN):
-            z = load(zt, j, s)
-            y0 = fma(splat(factor[i, j]), z, y0)
-            y1 = fma(splat(factor[i + 1, j]), z, y1)
-            y2 = fma(splat(factor[i + 2, j]), z, y2)
-            y3 = fma(splat(factor[i + 3, j]), z, y3)
-        norm = fma(y0, y0, norm)
-        norm = fma(y1, y1, norm)
-        norm = fma(y2, y2, norm)
-        norm = fma(y3, y3, norm)
+    for i in range(0, factor.shape[0], ROWS):
+        y = spread(offset, i)
+        for j in range(i + ROWS):
+            y = outer(factor, j, i, load(zt, j, s), y)
+        norm = squares(y, norm)
     return norm
 
 
@@ -92,20 +84,13 @@ def add_products(
     rows: FloatArray,  # IN (TILE, > d8)
     s2: FloatArray,  # IN OUT (d8, d8)
 ) -> None:
-    """Add the lower triangle of rows' rows: blocks of 4 x 8 sums stay in registers over the tile."""
-    for i in range(0, s2.shape[0], 4):
-        for j in range(0, i + 4, 8):
-            c0, c1, c2, c3 = load(s2, i, j), load(s2, i + 1, j), load(s2, i + 2, j), load(s2, i + 3, j)
+    """Add the lower triangle of rows' rows: a panel of it stays in registers over the tile."""
+    for i in range(0, s2.shape[0], ROWS):
+        for j in range(0, i + ROWS, 8):
+            sums = load_panel(s2, i, j)
             for s in range(TILE):
-                v = load(rows, s, j)
-                c0 = fma(splat(rows[s, i]), v, c0)
-                c1 = fma(splat(rows[s, i + 1]), v, c1)
-                c2 = fma(splat(rows[s, i + 2]), v, c2)
-                c3 = fma(splat(rows[s, i + 3]), v, c3)
-            store(s2, i, j, c0)
-            store(s2, i + 1, j, c1)
-            store(s2, i + 2, j, c2)
-            store(s2, i + 3, j, c3)
+                sums = outer(rows, s, i, load(rows, s, j), sums)
+            store_panel(s2, i, j, sums)
 
 
 @jit
@@ -194,9 +179,9 @@ def e_blocks(
 ) -> tuple[FloatArray, ...]:
     """Return log-likelihoods, weights and moments s0, s1, s2, stacked by block."""
     k, d = means.shape
-    dp, d8 = -(-d // WHITEN) * WHITEN, -(-d // 8) * 8
+    dp, d8 = -(-d // ROWS) * ROWS, -(-d // 8) * 8
     m = -(-len(x) // BLOCK_ROWS)
-    offsets = np.einsum("kij,kj->ki", factors, means)
+    offsets = -np.einsum("kij,kj->ki", factors, means)
     out = (np.empty(m), np.empty(m), np.empty((m, k)), np.empty((m, k, d)), np.empty((m, k, d, d)))
     launch(
         e_step,
@@ -205,7 +190,7 @@ def e_blocks(
         weights_or_ones(weight, len(x)),
         constant(shift),
         constant(scale),
-        padded(factors, dp, dp),
+        padded(factors.transpose(0, 2, 1), dp, dp),
         padded(offsets, dp),
         constant(peaks),
         padded(pivot, d8),

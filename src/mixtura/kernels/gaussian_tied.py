@@ -11,7 +11,8 @@ import numpy as np
 from mixtura._types import FloatArray
 from mixtura.grid import BLOCK_ROWS
 from mixtura.kernels._jit import entry_jit, inline_jit
-from mixtura.kernels.gaussian_full import STAGGER, WHITEN, add_first_moments, add_products
+from mixtura.kernels.gaussian_full import STAGGER, add_first_moments, add_products
+from mixtura.kernels.panel import ROWS, outer, spread, store_panel
 from mixtura.kernels.simd import fma, hsum, load, select, splat, store
 from mixtura.kernels.threads import launch
 from mixtura.kernels.tile import (
@@ -30,23 +31,17 @@ from mixtura.kernels.tile import (
 @inline_jit
 def whiten(
     zt: FloatArray,  # IN (dp, TILE)
-    factor: FloatArray,  # IN (dp, dp) lower triangular
+    factor: FloatArray,  # IN (dp, dp) upper triangular: L'
+    origin: FloatArray,  # IN (dp,) zeros
     yt: FloatArray,  # OUT (dp, TILE)
 ) -> None:
     """Write y = L z."""
-    for i in range(0, factor.shape[0], WHITEN):
+    for i in range(0, factor.shape[0], ROWS):
         for s in range(0, TILE, 8):
-            y0, y1, y2, y3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-            for j in range(i + WHITEN):
-                z = load(zt, j, s)
-                y0 = fma(splat(factor[i, j]), z, y0)
-                y1 = fma(splat(factor[i + 1, j]), z, y1)
-                y2 = fma(splat(factor[i + 2, j]), z, y2)
-                y3 = fma(splat(factor[i + 3, j]), z, y3)
-            store(yt, i, s, y0)
-            store(yt, i + 1, s, y1)
-            store(yt, i + 2, s, y2)
-            store(yt, i + 3, s, y3)
+            y = spread(origin, i)
+            for j in range(i + ROWS):
+                y = outer(factor, j, i, load(zt, j, s), y)
+            store_panel(yt, i, s, y)
 
 
 @inline_jit
@@ -125,6 +120,7 @@ def e_step(
     k, d8 = pivot.shape
     zt, yt, zr = np.zeros((dp, TILE)), np.empty((dp, TILE)), np.zeros((TILE, d8 + STAGGER))
     joint, w, rows = np.empty((k, TILE)), np.empty(TILE), np.empty((TILE, d8 + STAGGER))
+    origin = np.zeros(dp)
     c0, c1, c2, cc = np.empty((k, 8)), np.empty((k, d8)), np.empty((d8, d8)), np.empty((k, k))
     for b in range(begin, end):
         c0[:] = 0.0
@@ -138,7 +134,7 @@ def e_step(
             fill_weights(weight, row, count, w)
             fill_columns(x, row, count, shift, scale, zt)
             transpose(zt, d, zr)
-            whiten(zt, factor, yt)
+            whiten(zt, factor, origin, yt)
             log_densities(yt, offsets, peaks, joint)
             ll = ll + softmax(joint, w)
             add_counts(joint, c0)
@@ -175,7 +171,7 @@ def e_blocks(
 ) -> tuple[FloatArray, ...]:
     """Return log-likelihoods, weights and pooled moments s0, s1, within, cross, stacked by block."""
     k, d = means.shape
-    dp, d8 = -(-d // WHITEN) * WHITEN, -(-d // 8) * 8
+    dp, d8 = -(-d // ROWS) * ROWS, -(-d // 8) * 8
     m = -(-len(x) // BLOCK_ROWS)
     out = (
         np.empty(m),
@@ -192,7 +188,7 @@ def e_blocks(
         weights_or_ones(weight, len(x)),
         constant(shift),
         constant(scale),
-        padded(factor, dp, dp),
+        padded(factor.T, dp, dp),
         padded(means @ factor.T, dp),
         constant(peaks),
         padded(pivot, d8),

@@ -34,7 +34,7 @@ Where there is no instruction for it, every ``fma`` is a call to libm, 40 times 
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -124,7 +124,7 @@ def _refusal(array: Any, index: tuple[Any, ...]) -> str:
     return f"load and store want a C-contiguous float64 array and an index an axis, not {array} at {index}"
 
 
-def _typing_rule(word: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def typing_rule(word: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give Numba the decorated function to type a word by: it maps types of arguments to a signature."""
 
     def register(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,7 +137,7 @@ def _typing_rule(word: Callable[..., Any]) -> Callable[[Callable[..., Any]], Cal
     return register
 
 
-def _typed_index(a: Any, index: tuple[Any, ...]) -> list[Any]:
+def typed_index(a: Any, index: tuple[Any, ...]) -> list[Any]:
     """Return the types to which indices are converted, or refuse the array."""
     plain = isinstance(a, types.Array) and a.dtype == types.float64 and a.layout == "C" and a.aligned
     if not (plain and a.ndim == len(index) and all(isinstance(i, types.Integer) for i in index)):
@@ -145,37 +145,45 @@ def _typed_index(a: Any, index: tuple[Any, ...]) -> list[Any]:
     return [types.intp] * a.ndim
 
 
-@_typing_rule(load)
+@typing_rule(load)
 def _type_load(a: Any, *index: Any) -> Any:
-    return signature(vec8, a, *_typed_index(a, index))
+    return signature(vec8, a, *typed_index(a, index))
 
 
-@_typing_rule(store)
+@typing_rule(store)
 def _type_store(a: Any, *index_and_vector: Any) -> Any:
     *index, v = index_and_vector
-    typed_index = _typed_index(a, tuple(index))
+    converted = typed_index(a, tuple(index))
     if not a.mutable:
         raise NumbaTypeError(f"store wants a writable array, not {a}")
     if v != vec8:
         raise NumbaTypeError(f"store wants a vector as its last argument, not {v}")
-    return signature(types.void, a, *typed_index, vec8)
+    return signature(types.void, a, *converted, vec8)
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Code, index: tuple[Code, ...]) -> Code:
-    """Return the address of an element of a C-contiguous array: Horner's rule over the shape."""
+def address(
+    context: Any, builder: Any, array_type: Any, array: Code, index: tuple[Code, ...], widths: Sequence[int]
+) -> Code:
+    """Return the address of an element of a C-contiguous array, by Horner's rule over the shape.
+
+    As many elements as `widths` tells along each axis will be touched; they are checked if checks were asked for.
+    """
     fields = context.make_array(array_type)(context, builder, array)
     shape = cgutils.unpack_tuple(builder, fields.shape, array_type.ndim)
     if CHECK_BOUNDS:
-        _check(context, builder, index, shape)
+        _check(context, builder, index, shape, widths)
     offset = index[0]
     for i, n in zip(index[1:], shape[1:], strict=True):
         offset = builder.add(builder.mul(offset, n, flags=["nsw"]), i, flags=["nsw"])
-    element = builder.gep(fields.data, [offset], inbounds=True, source_etype=F64)
-    return builder.bitcast(element, VEC.as_pointer())
+    return builder.gep(fields.data, [offset], inbounds=True, source_etype=F64)
 
 
-def _check(context: Any, builder: Any, index: tuple[Code, ...], shape: list[Code]) -> None:
+def _vector_address(context: Any, builder: Any, array_type: Any, array: Code, index: tuple[Code, ...]) -> Code:
     widths = [1] * (len(index) - 1) + [LANES]
+    return builder.bitcast(address(context, builder, array_type, array, index, widths), VEC.as_pointer())
+
+
+def _check(context: Any, builder: Any, index: tuple[Code, ...], shape: list[Code], widths: Sequence[int]) -> None:
     for i, n, width in zip(index, shape, widths, strict=True):
         last = builder.sub(n, I64(width))
         outside = builder.or_(builder.icmp_signed("<", i, I64(0)), builder.icmp_signed(">", i, last))
@@ -184,13 +192,13 @@ def _check(context: Any, builder: Any, index: tuple[Code, ...], shape: list[Code
 
 
 def _emit_load(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    address = _address(context, builder, sig.args[0], values[0], values[1:])
-    return builder.load(address, align=8, typ=VEC)  # align=8: a row starts anywhere
+    start = _vector_address(context, builder, sig.args[0], values[0], values[1:])
+    return builder.load(start, align=8, typ=VEC)  # align=8: a row starts anywhere
 
 
 def _emit_store(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    address = _address(context, builder, sig.args[0], values[0], values[1:-1])
-    builder.store(values[-1], address, align=8)
+    start = _vector_address(context, builder, sig.args[0], values[0], values[1:-1])
+    builder.store(values[-1], start, align=8)
     return context.get_dummy_value()
 
 
