@@ -3,10 +3,13 @@
 import importlib
 import inspect
 import itertools
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from sklearn.mixture import GaussianMixture
 
 MODULES = ("fit", "memory", "start")
 KINDS = ("time_", "timeraw_", "track_", "peakmem_")
@@ -49,3 +52,52 @@ def test_a_fit_with_fewer_passes_than_asked_for_is_no_benchmark():
     x = data.clusters(300, 1, 1)
     with pytest.raises(RuntimeError, match="updates were made instead of 50"):
         data.fit_passes(x, 50, data.start(x, 1, "full"))
+
+
+# ---------------------------------------------------------------- comparison with other libraries
+
+
+@pytest.fixture
+def comparison():
+    return importlib.import_module("benchmarks.compare")
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+def test_the_referee_agrees_with_scikit_learn(comparison, covariance):
+    x = np.random.default_rng(0).standard_normal((200, 3)) + 4.0 * (np.arange(200) % 2)[:, None]
+    fitted = GaussianMixture(2, covariance_type=covariance, random_state=0).fit(x)
+    parameters = fitted.weights_, fitted.means_, fitted.covariances_
+    np.testing.assert_allclose(comparison.log_likelihood(x, parameters, covariance), fitted.score(x), rtol=1e-12)
+
+
+class FixedWorker:
+    """Answers every request with the same fit."""
+
+    def __init__(self, seconds, mean):
+        self.seconds, self.parameters = seconds, (np.ones(1), np.array([[mean]]), np.ones((1, 1, 1)))
+
+    def fit(self, case, separation, updates):
+        return self.seconds * updates, updates, self.parameters
+
+
+def test_times_are_compared_only_of_equal_results(comparison):
+    case = comparison.Case("full", 1000, 1, 1, 2.0, None)
+    workers = {"mixtura": FixedWorker(1e-6, 0.0), "scikit-learn": FixedWorker(3e-6, 0.0)}
+    times = comparison.compare(case, 0.7, workers, rounds=3)
+    assert times == {"mixtura": pytest.approx(1.0), "scikit-learn": pytest.approx(3.0)}
+    line = comparison.summary(case, 0.7, times, dgemm=50.0)
+    assert line["ratio"] == {"scikit-learn": pytest.approx(3.0)}
+    assert line["reached"]
+    workers["scikit-learn"] = FixedWorker(3e-6, 0.1)
+    with pytest.raises(RuntimeError, match="the libraries disagree"):
+        comparison.compare(case, 0.7, workers, rounds=1)
+
+
+@pytest.mark.slow
+def test_comparison_runs(comparison, monkeypatch, capsys, tmp_path):
+    cases = [comparison.Case(c, 2000, 2, 2, 0.001, None) for c in ("full", "tied", "diag", "spherical")]
+    monkeypatch.setattr(comparison, "CASES", cases)
+    assert comparison.main(["--quick", "--json", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [line["case"] for line in figures["lines"]] == [case.name for case in cases]
+    assert capsys.readouterr().out.count("| yes |") == 4

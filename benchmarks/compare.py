@@ -1,0 +1,267 @@
+"""Speed beside scikit-learn and oneDAL: the same rows, the same start, the same number of updates.
+
+    python -m benchmarks.compare [--quick] [--json FILE] [--case NAME ...]
+
+Each library has a process of its own; they take turns, so that a busy machine slows all of them down. A time is what
+the updates between a short and a long fit took, divided by rows, components and the updates that were made; start,
+checks and imports cancel. Before times are compared, all libraries must have come to the same log-likelihood.
+
+oneDAL is `daal4py`, from the package scikit-learn-intelex; a library that is not installed is left out, by name.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.data import clusters, start
+
+UPDATES = (2, 7)
+SEPARATIONS = (0.25, 0.7, 4.0)  # of the means, in sigmas: true overlap, some, none
+SAME = 1e-7  # relative difference between log-likelihoods that counts as the same
+LIBRARIES = {"mixtura": "mixtura", "scikit-learn": "sklearn", "oneDAL": "daal4py"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of fit, and how many times faster than scikit-learn and oneDAL it is to be."""
+
+    covariance: str
+    n: int
+    d: int
+    k: int
+    sklearn: float
+    onedal: float | None
+
+    @property
+    def name(self):
+        return f"{self.d}-D {self.covariance} k={self.k}"
+
+    def least(self, library, separation):
+        """Return the ratio to reach; twice as much where clusters are separated and dimensions many."""
+        ratio = self.sklearn if library == "scikit-learn" else self.onedal
+        easier = separation == 4.0 and self.covariance == "full" and self.d >= 16
+        return ratio and ratio * (2 if easier else 1)
+
+
+CASES = [
+    Case("full", 1_000_000, 1, 3, 45, 3),
+    Case("full", 1_000_000, 1, 8, 45, 3),
+    Case("full", 1_000_000, 1, 32, 45, 3),
+    Case("full", 1_000_000, 2, 8, 50, 2),
+    Case("full", 200_000, 8, 8, 28, 3),
+    Case("full", 100_000, 16, 16, 22, 3),
+    Case("full", 50_000, 32, 16, 14, 3),
+    Case("full", 50_000, 64, 16, 7, 2.3),
+    Case("diag", 200_000, 8, 16, 10, 2),
+    Case("diag", 50_000, 64, 16, 10, 2),
+    Case("tied", 200_000, 8, 8, 25, None),
+    Case("spherical", 200_000, 8, 8, 25, None),
+]
+
+
+# ---------------------------------------------------------------- one fit by each library
+
+
+def fit_estimator(estimator_class, x, options, updates):
+    """Return seconds, updates made, and weights, means and covariances, of a fit in scikit-learn's manner."""
+    estimator = estimator_class(tol=0.0, reg_covar=0.0, max_iter=updates, **options)
+    before = time.perf_counter()
+    estimator.fit(x)
+    seconds = time.perf_counter() - before
+    return seconds, estimator.n_iter_, (estimator.weights_, estimator.means_, estimator.covariances_)
+
+
+def fit_mixtura(x, options, updates):
+    from mixtura import GaussianMixture
+
+    return fit_estimator(GaussianMixture, x, options, updates)
+
+
+def fit_sklearn(x, options, updates):
+    from sklearn.mixture import GaussianMixture
+
+    return fit_estimator(GaussianMixture, x, options, updates)
+
+
+def fit_onedal(x, options, updates):
+    import daal4py
+
+    k, d = options["means_init"].shape
+    full = options["covariance_type"] == "full"
+    covariances = [np.eye(d) if full else np.ones((1, d)) for _ in range(k)]
+    algorithm = daal4py.em_gmm(
+        nComponents=k,
+        maxIterations=updates,
+        accuracyThreshold=0.0,
+        covarianceStorage="full" if full else "diagonal",
+    )
+    before = time.perf_counter()
+    result = algorithm.compute(x, options["weights_init"].reshape(1, -1), options["means_init"], covariances)
+    seconds = time.perf_counter() - before
+    found = np.array(result.covariances).reshape((k, d, d) if full else (k, d))
+    return seconds, int(np.ravel(result.nIterations)[0]), (result.weights.ravel(), result.means, found)
+
+
+FITS = {"mixtura": fit_mixtura, "scikit-learn": fit_sklearn, "oneDAL": fit_onedal}
+
+
+def serve(connection, library):
+    """Answer requests for fits; the rows of the last case are kept."""
+    warnings.simplefilter("ignore")  # not converged: that is the point
+    wanted, x, options = None, None, None
+    while (request := connection.recv()) is not None:
+        case, separation, updates = request
+        if wanted != (case, separation):
+            wanted, x = (case, separation), clusters(case.n, case.d, case.k, separation=separation)
+            options = start(x, case.k, case.covariance)
+            FITS[library](x, options, 1)  # compiles
+        connection.send(FITS[library](x, options, updates))
+
+
+class Worker:
+    """A process that fits with one library."""
+
+    def __init__(self, library):
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, library), daemon=True)
+        self.process.start()
+        theirs.close()  # if the process dies, `recv` then says so
+
+    def fit(self, *request):
+        self.connection.send(request)
+        return self.connection.recv()
+
+    def stop(self):
+        self.connection.send(None)
+        self.process.join()
+
+
+# ---------------------------------------------------------------- comparison
+
+
+def log_likelihood(x, parameters, covariance):
+    """Return the mean log-density of rows, by plain NumPy: no library judges itself."""
+    weights, means, covariances = parameters
+    k, d = means.shape
+    joint = np.empty((len(x), k))
+    for j in range(k):
+        matrix = {"full": lambda j=j: covariances[j], "tied": lambda: covariances}.get(
+            covariance, lambda j=j: np.diag(np.broadcast_to(covariances[j], d))
+        )()
+        root = np.linalg.cholesky(matrix)
+        y = np.linalg.solve(root, (x - means[j]).T)
+        joint[:, j] = np.log(weights[j]) - 0.5 * (y**2).sum(axis=0) - np.log(np.diag(root)).sum()
+    top = joint.max(axis=1)
+    return float((top + np.log(np.exp(joint - top[:, None]).sum(axis=1))).mean() - d / 2 * np.log(2 * np.pi))
+
+
+def compare(case, separation, workers, rounds):
+    """Return median ns per row, component and update of each library, which have to agree on the result."""
+    times = {library: [] for library in workers}
+    ends = {}
+    for _ in range(rounds):
+        for library, worker in workers.items():
+            short, long = (worker.fit(case, separation, updates) for updates in UPDATES)
+            if long[1] <= short[1]:
+                raise RuntimeError(f"{case.name}: {library} stopped after {long[1]} updates; there is nothing to time")
+            times[library].append((long[0] - short[0]) / (long[1] - short[1]) / case.n / case.k * 1e9)
+            ends[library] = long[1:]
+    x = clusters(case.n, case.d, case.k, separation=separation)[:50_000]
+    found = {library: log_likelihood(x, end[1], case.covariance) for library, end in ends.items()}
+    if len({updates for updates, _ in ends.values()}) == 1:
+        low, high = min(found.values()), max(found.values())
+        if high - low > SAME * abs(high):
+            raise RuntimeError(f"{case.name} at separation {separation}: the libraries disagree: {found}")
+    return {library: statistics.median(values) for library, values in times.items()}
+
+
+def dgemm_rate(n=2000, rounds=9):
+    """Return the GFLOP/s at which NumPy multiplies two matrices."""
+    a = np.random.default_rng(0).standard_normal((n, n))
+    seconds = []
+    for _ in range(rounds):
+        before = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - before)
+    return 2 * n**3 / statistics.median(seconds) / 1e9
+
+
+def processor():
+    """Return the name of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def summary(case, separation, times, dgemm):
+    """Return one line of the table, as a dictionary."""
+    line = {"case": case.name, "n": case.n, "separation": separation, "ns": times}
+    line["ratio"] = {library: t / times["mixtura"] for library, t in times.items() if library != "mixtura"}
+    line["least"] = {library: case.least(library, separation) for library in line["ratio"]}
+    line["reached"] = all(ratio >= (line["least"][library] or 0) for library, ratio in line["ratio"].items())
+    if case.covariance == "full" and case.d >= 16:
+        line["share_of_dgemm"] = 2 * case.d * (case.d + 1) / times["mixtura"] / dgemm
+    return line
+
+
+def row(line):
+    """Return one line of the table, as Markdown."""
+    cells = [line["case"], f"{line['separation']:g}", f"{line['ns']['mixtura']:.2f}"]
+    for library in ("scikit-learn", "oneDAL"):
+        ratio, least = line["ratio"].get(library), line["least"].get(library)
+        cells.append("-" if ratio is None else f"{ratio:.1f}" + (f" (of {least:g})" if least else ""))
+    cells.append(f"{line['share_of_dgemm']:.0%}" if "share_of_dgemm" in line else "")
+    return "| " + " | ".join([*cells, "yes" if line["reached"] else "**no**"]) + " |"
+
+
+def main(arguments=None):
+    """Print the table and return 0, or 1 where a figure is below what is to be reached."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], prog="python -m benchmarks.compare")
+    parser.add_argument("--quick", action="store_true", help="one round at separation 0.7: under 3 minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    parser.add_argument("--case", action="append", metavar="NAME", help="only cases whose name contains NAME")
+    parser.add_argument("--without", action="append", default=[], choices=[*LIBRARIES][1:], help="leave a library out")
+    options = parser.parse_args(arguments)
+    cases = [case for case in CASES if not options.case or any(part in case.name for part in options.case)]
+    if not cases:
+        parser.error(f"no case is called {options.case}; there are: {', '.join(case.name for case in CASES)}")
+    for library, module in LIBRARIES.items():
+        if find_spec(module) is None:
+            print(f"{library} is not installed and left out", file=sys.stderr)
+            options.without.append(library)
+
+    dgemm = dgemm_rate()
+    machine = {"processor": processor(), "cores": os.cpu_count(), "dgemm": dgemm}
+    print(f"{machine['processor']}, {machine['cores']} cores, dgemm {dgemm:.0f} GFLOP/s\n")
+    print("| case | separation | ns per row and component | x scikit-learn | x oneDAL | share of dgemm | reached |")
+    print("|---|---|---|---|---|---|---|")
+    workers = {library: Worker(library) for library in LIBRARIES if library not in options.without}
+    lines = []
+    for case in cases:
+        able = {name: worker for name, worker in workers.items() if name != "oneDAL" or case.onedal}
+        for separation in (0.7,) if options.quick else SEPARATIONS:
+            times = compare(case, separation, able, 1 if options.quick else 5)
+            lines.append(summary(case, separation, times, dgemm))
+            print(row(lines[-1]), flush=True)
+    for worker in workers.values():
+        worker.stop()
+    if options.json:
+        options.json.write_text(json.dumps({"machine": machine, "lines": lines}, indent=2) + "\n")
+    return 0 if all(line["reached"] for line in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
