@@ -490,7 +490,7 @@ def test_predict_refuses_outputs_early(run, model):
     assert_error(run("predict", model, "data.csv", "-o", "out.json"), "'.json'", ".parquet, .csv, .npy")
 
 
-# --- info, doctor, demo -----------------------------------------------------------------------------
+# --- info, doctor, warmup, demo -----------------------------------------------------------------------------
 
 
 def test_info(run, model):
@@ -530,6 +530,18 @@ def test_doctor(run):
         assert word in out
 
 
+def test_warmup(run, monkeypatch):
+    code, out, err = run("warmup", "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert list(report["seconds"]) == ["1-D", "full", "tied", "diag, spherical"]
+    code, out, _ = run("warmup")
+    assert code == 0
+    assert report["directory"] in out
+    monkeypatch.setattr("mixtura.kernels.simd.has_fma", lambda: False)
+    assert_error(run("warmup"), "no fused multiply-add")
+
+
 def test_demo(run, work, monkeypatch):
     pytest.importorskip("matplotlib")
     image = pytest.importorskip("PIL.Image")
@@ -555,7 +567,7 @@ def test_demo_refuses_a_file_as_directory(run):
 # --- the rest ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["", "fit", "predict", "info", "demo", "doctor"])
+@pytest.mark.parametrize("command", ["", "fit", "predict", "info", "demo", "doctor", "warmup"])
 def test_help_explains_exit_codes(run, command):
     code, out, _ = run(*filter(None, [command]), "--help")
     assert code == 0

@@ -151,3 +151,25 @@ def test_a_dask_task_takes_one_thread():
         """
     )
     assert lines == ["1", "True"]
+
+
+@pytest.mark.slow
+def test_after_warmup_nothing_is_compiled(tmp_path):
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-m", "mixtura", "warmup"], env=os.environ | environment, check=True)
+    files = sorted(tmp_path.rglob("*.nb?"))
+    lines = run(
+        """
+        from numba.core import event
+        with event.install_recorder("numba:compile") as compiled:
+            for covariance_type in ("full", "tied", "diag", "spherical"):
+                for rows in (x, x.astype(np.float32), np.asfortranarray(x), np.tile(x[:, :1], (2, 1))):
+                    model = GaussianMixture(3, covariance_type=covariance_type, max_iter=1, random_state=0)
+                    model.fit(rows, sample_weight=np.ones(len(rows)))
+        print(len(compiled.buffer))
+        """,
+        **environment,
+    )
+    assert lines == ["0"]
+    assert len(files) == 8  # an index and one compiled function of each kernel
+    assert sorted(tmp_path.rglob("*.nb?")) == files

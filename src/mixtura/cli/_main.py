@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_fit, _add_predict, _add_info, _add_demo, _add_doctor):
+    for add in (_add_fit, _add_predict, _add_info, _add_demo, _add_doctor, _add_warmup):
         command = add(commands)
         command.description = textwrap.fill(command.description or "", 79)
         command.epilog = EPILOG
@@ -176,6 +176,15 @@ def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argum
         help="report on this installation",
         description="Print versions, threads, the cache of compiled code and the processor; fit a small "
         "mixture as a test.",
+    )
+
+
+def _add_warmup(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        "warmup",
+        help="compile the kernels now",
+        description="Compile every kernel into the cache (NUMBA_CACHE_DIR says where), so that no fit waits for it: "
+        "a line for a Dockerfile, or for what a worker runs first.",
     )
 
 
