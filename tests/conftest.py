@@ -86,7 +86,7 @@ def path(request, monkeypatch):
     from mixtura.models import mixture
 
     if request.param == "compiled" and not Gaussian().fused(2, 2):
-        pytest.skip("this machine does not run the kernels")
+        pytest.skip("this machine does not run the kernels")  # no FMA: fits take the composed path, which is tested
     monkeypatch.setattr(mixture, "COMPILED_WORK", 0 if request.param == "compiled" else 1 << 62)
     return request.param
 

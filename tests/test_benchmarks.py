@@ -36,7 +36,7 @@ def test_benchmark_runs(cls, method, values, monkeypatch):
     try:
         getattr(benchmark, "setup", lambda *_: None)(*values)
     except NotImplementedError as reason:  # how a benchmark tells asv that this machine cannot run it
-        pytest.skip(str(reason))
+        pytest.skip(str(reason))  # asv leaves it out there, too
     try:
         result = getattr(benchmark, method)(*values)
     finally:

@@ -606,5 +606,5 @@ def test_the_bar_appears_only_when_a_fit_lasts(monkeypatch, capsys):
             for _ in range(50 if expected else 0):
                 if terminal.getvalue():
                     break
-                time.sleep(0.02)
+                time.sleep(0.02)  # the bar is drawn by a thread of its own
         assert bool(terminal.getvalue().strip()) is expected

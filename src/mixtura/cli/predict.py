@@ -73,7 +73,7 @@ def _predict(estimator: Any, data: Data, path: Path | None) -> dict[str, Any]:
     counts = np.zeros(len(estimator.weights_), dtype=np.int64)
     total = 0.0
     with ExitStack() as stack:
-        write: Write = lambda columns: None  # noqa: E731
+        write: Write = lambda columns: None  # noqa: E731  # a def would hide that it does nothing
         if path:
             draft = stack.enter_context(replacing(path))
             write = stack.enter_context(_WRITERS[path.suffix.lower()](draft, data.n_rows))

@@ -10,7 +10,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -73,7 +73,9 @@ def launch(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
 
 def _wait(helpers: list[Future[None]]) -> None:
     """Wait for helpers that have begun, call off the others, and raise what one of them raised."""
-    for helper in [helper for helper in helpers if not helper.cancel()]:
+    begun = [helper for helper in helpers if not helper.cancel()]
+    wait(begun)
+    for helper in begun:
         helper.result()
 
 

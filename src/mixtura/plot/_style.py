@@ -46,7 +46,7 @@ def require_matplotlib() -> None:
         If it is not; the message names the extra to install.
     """
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401  # only whether it is there is asked
     except ImportError as error:
         raise ImportError('plots need matplotlib: pip install "mixtura[plot]"') from error
 
