@@ -534,7 +534,7 @@ def test_warmup(run, monkeypatch):
     code, out, err = run("warmup", "--json")
     assert (code, err) == (0, "")
     report = json.loads(out)
-    assert list(report["seconds"]) == ["1-D", "full", "tied", "diag, spherical"]
+    assert list(report["seconds"]) == ["diag, spherical, one column", "full", "full, many columns", "tied"]
     code, out, _ = run("warmup")
     assert code == 0
     assert report["directory"] in out

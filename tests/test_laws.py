@@ -137,28 +137,30 @@ def test_stats_about_another_pivot_are_refused():
 def test_the_tree_has_the_same_bits_in_any_order(data, n):
     """Blocks that arrive in any order, in runs of any length, add up to the same bits."""
     values = np.random.default_rng(n).normal(size=n) * 10.0 ** np.arange(n)
-    stack = Stats(loglik=values, weight=np.ones(n))
+    blocks = [Stats(loglik=value, weight=1.0) for value in values]
     straight: Forest[Stats] = Forest()
-    straight.add(0, stack)
+    for b, block in enumerate(blocks):
+        straight.insert(0, b, block)
     edges = sorted({0, n, *data.draw(st.lists(st.integers(0, n), max_size=8))})
     runs = data.draw(st.permutations(list(itertools.pairwise(edges))))
     forest: Forest[Stats] = Forest()
     for a, b in runs:
         part: Forest[Stats] = Forest()
-        part.add(a, stack[a:b])
+        for block in range(a, b):
+            part.insert(0, block, blocks[block])
         forest.merge(part)
     assert forest.total().loglik == straight.total().loglik
     assert forest.total().weight == n
 
 
 def test_the_tree_refuses_gaps_and_repeats():
-    stack = Stats(loglik=np.ones(4), weight=np.ones(4))
+    stats = Stats(loglik=1.0, weight=1.0)
     forest: Forest[Stats] = Forest()
-    forest.add(4, stack)
+    forest.insert(0, 4, stats)
     with pytest.raises(ValueError, match="block 0 is missing"):
         forest.total()
     with pytest.raises(ValueError, match="added twice"):
-        forest.add(4, stack)
+        forest.insert(0, 4, stats)
     with pytest.raises(ValueError, match="no blocks"):
         Forest().total()
 

@@ -7,37 +7,84 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
-from mixtura.kernels.panel import ROWS, load_panel, outer, spread, squares, store_panel
-from mixtura.kernels.simd import load, splat, store
+from mixtura.kernels.panel import (
+    CIRCLE,
+    Shape,
+    circle,
+    corner,
+    flip,
+    less_squares,
+    load_panel,
+    load_strip,
+    outer,
+    spread,
+    spread_strip,
+    store_panel,
+    store_strip,
+)
+from mixtura.kernels.simd import load
 from tests.test_simd import double, needs_compiler, run
 
 jit = numba.njit(error_model="numpy")  # not the kernels' own: see test_simd
+
+SHAPE = Shape(2, 3)  # neither square nor of one vector
+HALF_SQUARE = Shape(CIRCLE, 1)
+SQUARE = Shape(8, 1)
 
 
 @jit
 def product(a, b, out):
     """Add a'b to `out`, by panels."""
-    for i in range(0, out.shape[0], ROWS):
-        for j in range(0, out.shape[1], 8):
-            sums = load_panel(out, i, j)
+    for i in range(0, out.shape[0], SHAPE.rows):
+        for j in range(0, out.shape[1], SHAPE.width):
+            sums = load_panel(SHAPE, out, i, j)
             for s in range(a.shape[0]):
-                sums = outer(a, s, i, load(b, s, j), sums)
-            store_panel(out, i, j, sums)
+                sums = outer(a, s, i, load_strip(SHAPE, b, s, j), sums)
+            store_panel(SHAPE, out, i, j, sums)
 
 
 @jit
-def norm(start, steps, out):
-    rows = spread(start, 1)
-    store_panel(out, 0, 0, rows)
-    store(steps, 0, squares(rows, splat(0.5)))
+def triangular(a, b, start, out):
+    """Write a'b plus a start to `out`, where a is upper triangular."""
+    for i in range(0, out.shape[0], SHAPE.rows):
+        for j in range(0, out.shape[1], SHAPE.width):
+            sums = spread(SHAPE, start, i)
+            for s in range(i):
+                sums = outer(a, s, i, load_strip(SHAPE, b, s, j), sums)
+            store_panel(SHAPE, out, i, j, corner(SHAPE, a, i, b, j, sums))
+
+
+@jit
+def norm(a, out):
+    left = spread_strip(SHAPE, 0.5)
+    for i in range(0, a.shape[0], SHAPE.rows):
+        left = less_squares(load_panel(SHAPE, a, i, 0), left)
+    store_strip(out, 1, 0, left)
+
+
+@jit
+def symmetric(rows, out):
+    sums = load_panel(HALF_SQUARE, out, 0, 0)
+    for s in range(rows.shape[0]):
+        sums = circle(load(rows, s, 0), sums)
+    store_panel(HALF_SQUARE, out, 0, 0, sums)
+
+
+@jit
+def transpose(a, out):
+    store_panel(SQUARE, out, 0, 0, flip(load_panel(SQUARE, a, 0, 0)))
 
 
 def matrices():
     rng = np.random.default_rng(0)
-    return rng.standard_normal((5, 2 * ROWS)), rng.standard_normal((5, 24)), rng.standard_normal((2 * ROWS, 24))
+    return rng.standard_normal((5, 4)), rng.standard_normal((5, 48)), rng.standard_normal((4, 48))
 
 
-@pytest.mark.parametrize("function", [product, double(product)])
+def both(function):
+    return pytest.mark.parametrize("function", [function, double(function)], ids=["compiled", "double"])
+
+
+@both(product)
 def test_product_of_matrices(function):
     a, b, out = matrices()
     expected = out + a.T @ b
@@ -55,13 +102,42 @@ def test_each_step_is_rounded_once_and_in_order():
     assert np.array_equal(out, expected)
 
 
-@pytest.mark.parametrize("function", [norm, double(norm)])
-def test_spread_and_squares(function):
-    start = np.arange(ROWS + 2.0)
-    steps, out = np.empty(8), np.empty((ROWS, 8))
-    function(start, steps, out)
-    assert np.array_equal(out, np.repeat(start[1 : ROWS + 1, None], 8, axis=1))
-    assert np.array_equal(steps, np.full(8, 0.5 + (start[1 : ROWS + 1] ** 2).sum()))
+@both(triangular)
+def test_product_with_a_triangular_matrix(function):
+    rng = np.random.default_rng(1)
+    a, b, start = rng.standard_normal((6, 6)), rng.standard_normal((6, 24)), rng.standard_normal(6)
+    expected = np.triu(a).T @ b + start[:, None]
+    a[np.tril_indices(6, -1)] = np.nan  # is never read
+    out = np.empty((6, 24))
+    function(a, b, start, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-13)
+
+
+@both(norm)
+def test_squares_are_taken_away(function):
+    a, out = matrices()[2], np.zeros((2, 24))
+    function(a, out)
+    np.testing.assert_allclose(out[1], 0.5 - (a[:, :24] ** 2).sum(axis=0), rtol=1e-14)
+    assert not out[0].any()
+
+
+@both(symmetric)
+def test_a_circle_has_all_products_of_two_lanes(function):
+    rows, out = np.random.default_rng(2).standard_normal((6, 8)), np.ones((CIRCLE, 8))
+    function(rows, out)
+    expected = rows.T @ rows
+    for t, q in np.ndindex(CIRCLE, 8):
+        assert out[t, q] == pytest.approx(1.0 + expected[q, (q + t) % 8], rel=1e-13)
+    assert {frozenset((q, (q + t) % 8)) for t, q in np.ndindex(CIRCLE, 8)} == {
+        frozenset((i, j)) for i, j in np.ndindex(8, 8)
+    }
+
+
+@both(transpose)
+def test_flip(function):
+    a, out = np.arange(64.0).reshape(8, 8), np.empty((8, 8))
+    function(a, out)
+    assert np.array_equal(out, a.T)
 
 
 @needs_compiler
@@ -85,30 +161,38 @@ def test_read_only_arrays_are_not_written_to():
 CHECKED = """
 import numpy as np
 from mixtura.kernels._jit import jit
-from mixtura.kernels.panel import ROWS, load_panel, outer, spread, store_panel
-from mixtura.kernels.simd import load, splat
+from mixtura.kernels.panel import Shape, corner, load_panel, load_strip, outer, spread, store_panel, store_strip
+S = Shape(2, 2)
 
 @jit
 def read(a, i, j):
-    store_panel(a, 0, 0, load_panel(a, i, j))
+    store_panel(S, a, 0, 0, load_panel(S, a, i, j))
 
 @jit
 def write(a, i, j):
-    store_panel(a, i, j, load_panel(a, 0, 0))
+    store_panel(S, a, i, j, load_panel(S, a, 0, 0))
+
+@jit
+def strip(a, i, j):
+    store_strip(a, i, j, load_strip(S, a, i, j))
 
 @jit
 def multiply(a, i, j):
-    store_panel(a, 0, 0, outer(a, i, j, splat(1.0), load_panel(a, 0, 0)))
+    store_panel(S, a, 0, 0, outer(a, i, j, load_strip(S, a, 0, 0), load_panel(S, a, 0, 0)))
 
 @jit
 def fan(a, i, j):
-    store_panel(a, 0, 0, spread(a[i], j))
+    store_panel(S, a, 0, 0, spread(S, a[i], j))
 
-a = np.ones((2 * ROWS, 16))
-for f in (read, write): f(a, ROWS, 8)
-for f in (multiply, fan): f(a, 2 * ROWS - 1, 16 - ROWS)
-for f, i, j in [(read, ROWS + 1, 0), (read, 0, 9), (write, ROWS + 1, 0), (write, 0, -1),
-                (multiply, 2 * ROWS, 0), (multiply, 0, 17 - ROWS), (fan, 0, 17 - ROWS), (fan, 0, -1)]:
+@jit
+def bend(a, i, j):
+    store_panel(S, a, 0, 0, corner(S, a, i, a, j, load_panel(S, a, 0, 0)))
+
+a = np.ones((4, 20))
+for f, i, j in [(read, 2, 4), (write, 2, 4), (strip, 3, 4), (multiply, 3, 18), (fan, 3, 18), (bend, 2, 4)]:
+    f(a, i, j)
+for f, i, j in [(read, 3, 0), (read, 0, 5), (write, 3, 0), (write, 0, -1), (strip, 4, 0), (strip, 0, 5),
+                (multiply, 4, 0), (multiply, 0, 19), (fan, 0, 19), (fan, 0, -1), (bend, 3, 0), (bend, 0, 5)]:
     try:
         f(a, i, j)
     except IndexError as error:
@@ -117,29 +201,28 @@ for f, i, j in [(read, ROWS + 1, 0), (read, 0, 9), (write, ROWS + 1, 0), (write,
 
 
 def test_compiled_code_checks_bounds_when_asked():
-    assert run(CHECKED, MIXTURA_CHECK_BOUNDS="1") == ["refused"] * 8
+    assert run(CHECKED, MIXTURA_CHECK_BOUNDS="1") == ["refused"] * 12
 
 
-ROWS_HERE = """
+PANELS_HERE = """
 import numpy as np
-from mixtura.kernels import panel, gaussian_full, gaussian_tied
-from mixtura.kernels.threads import using_threads
+from mixtura.grid import Chunk
+from mixtura.kernels import panel, gaussian_full, gaussian_narrow, gaussian_tied
 rng = np.random.default_rng(0)
-d, k = 11, 3
-x = rng.standard_normal((3000, d))
-factors = np.tril(rng.standard_normal((k, d, d)))
-arguments = x, None, np.zeros(d), np.ones(d), rng.standard_normal((k, d))
-print(panel.ROWS)
-for out in gaussian_full.e_blocks(*arguments, factors, np.zeros(k), np.zeros((k, d))):
-    print(out.tobytes().hex())
-for out in gaussian_tied.e_blocks(*arguments, factors[0], np.zeros(k), np.zeros((k, d))):
-    print(out.tobytes().hex())
+k = 3
+print(panel.ACCUMULATORS)
+for kernel, d in (gaussian_full, 21), (gaussian_narrow, 11), (gaussian_tied, 11):
+    factors = np.tril(rng.standard_normal((k, d, d)))
+    factors = factors[0] if kernel is gaussian_tied else factors
+    density = np.zeros(d), np.ones(d), rng.standard_normal((k, d)), factors, np.zeros(k)
+    for node, sums in kernel.e_blocks(Chunk(rng.standard_normal((3000, d))), np.zeros((k, d)), *density):
+        print(sums.tobytes().hex())
 """
 
 
 @needs_compiler
 def test_registers_change_no_bit(tmp_path):
-    """The same sums for panels of four rows and of eight: as on a processor without 512-bit registers, and with."""
+    """The same sums for panels of four vectors and of eight: as on a processor without 512-bit registers, and with."""
     from numba.core.registry import cpu_target
 
     features = cpu_target.target_context.codegen().magic_tuple()[2]
@@ -147,7 +230,7 @@ def test_registers_change_no_bit(tmp_path):
         pytest.skip("this processor has no 512-bit registers")
     wide = ("+avx512", "+avx10")
     narrow = ",".join(f"-{f[1:]}" if f.startswith(wide) else f for f in features.split(","))
-    here = run(ROWS_HERE)
-    there = run(ROWS_HERE, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES=narrow, NUMBA_CACHE_DIR=str(tmp_path))
+    here = run(PANELS_HERE)
+    there = run(PANELS_HERE, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES=narrow, NUMBA_CACHE_DIR=str(tmp_path))
     assert (here[0], there[0]) == ("8", "4")
     assert here[1:] == there[1:]

@@ -95,7 +95,7 @@ def test_threads_are_as_many_as_asked_and_settings_stay():
     lines = run(
         """
         import joblib, numba
-        from mixtura.kernels.threads import default_threads, launch, using_threads
+        from mixtura.kernels.threads import default_threads, share_out, using_threads
         lock, running, most = threading.Lock(), 0, 0
         def kernel(begin, end):
             global running, most
@@ -109,7 +109,7 @@ def test_threads_are_as_many_as_asked_and_settings_stay():
             global most
             most = 0
             with using_threads(threads):
-                launch(kernel, blocks)
+                share_out(kernel, blocks, most=3)
             return most
         print(peak(1), 1 < peak(3) <= 3, peak(3, blocks=1))
         numba.set_num_threads(1)
@@ -123,13 +123,13 @@ def test_threads_are_as_many_as_asked_and_settings_stay():
 def test_a_helper_thread_that_fails_is_heard():
     lines = run(
         """
-        from mixtura.kernels.threads import launch, using_threads
+        from mixtura.kernels.threads import share_out, using_threads
         def kernel(begin, end):
             if threading.current_thread() is not threading.main_thread(): raise ValueError("in a helper")
             time.sleep(0.01)
         try:
             with using_threads(2):
-                launch(kernel, 100)
+                share_out(kernel, 100, most=5)
         except ValueError as error:
             print(error)
         """

@@ -14,6 +14,7 @@ from numba.core.errors import TypingError
 from mixtura.kernels import simd
 from mixtura.kernels._jit import CHECK_BOUNDS
 from mixtura.kernels.simd import (
+    bits_above,
     first,
     fma,
     fnma,
@@ -21,6 +22,7 @@ from mixtura.kernels.simd import (
     hsum,
     lane,
     load,
+    lowest_bit,
     select,
     splat,
     store,
@@ -329,13 +331,35 @@ kernel(np.full(8, -1.0), out)
 print(out[0].hex(), sum(kernel.stats.cache_hits.values()))
 """
 
+# ---------------------------------------------------------------- bits
+
+
+@jit
+def compare(x, y, out):
+    bits = bits_above(load(x, 0), load(y, 0))
+    out[8] = bits
+    while bits:
+        out[lowest_bit(bits)] = 1
+        bits &= bits - 1
+
+
+@pytest.mark.parametrize("function", [compare, double(compare)], ids=["compiled", "double"])
+def test_bits_tell_which_lanes_are_above(function):
+    x = np.array([1.0, 0.0, -1.0, math.nan, 2.0, math.inf, -math.inf, 5e-324])
+    y = np.array([0.0, 0.0, 0.0, 0.0, math.nan, 1e308, 0.0, 0.0])
+    out = np.zeros(9, dtype=np.int64)
+    function(x, y, out)
+    assert out[:8].tolist() == [1, 0, 0, 1, 1, 1, 0, 1]
+    assert out[8] == 0b10111001
+
+
 CACHED_KERNEL = """
 import numba
-from mixtura.kernels.simd import exp, load, log, splat, store
+from mixtura.kernels.simd import exp2, load, log, splat, store
 
 @numba.njit(cache=True)
 def kernel(x, out):
-    store(out, 0, exp(load(x, 0)) + log(splat(3.0)) * splat(2.0))
+    store(out, 0, exp2(load(x, 0)) + log(splat(3.0)) * splat(2.0))
 """
 
 
@@ -344,7 +368,7 @@ def test_compiled_vectors_are_cached_across_processes(tmp_path):
     cold, warm = (run(CACHED, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(2))
     assert (cold[1], warm[1]) == ("0", "1")
     assert cold[0] == warm[0]
-    assert float.fromhex(warm[0]) == pytest.approx(math.exp(-1) + 2 * math.log(3))
+    assert float.fromhex(warm[0]) == pytest.approx(0.5 + 2 * math.log(3))
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="is about x86 processors")

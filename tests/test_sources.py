@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mixtura import GaussianMixture, as_source
-from mixtura.grid import BLOCK_ROWS, WAVE_ROWS
+from mixtura.grid import BLOCK_ROWS, CHUNK_ROWS
 from mixtura.sources import ArraySource
 
 X = np.random.default_rng(0).standard_normal((200, 3))
@@ -57,7 +57,7 @@ def test_no_row_is_copied_before_it_is_read():
 
 @pytest.mark.parametrize("n", [5, 10**7])
 def test_a_sample_has_rows_of_positive_weight_in_order(n):
-    size = 2 * WAVE_ROWS + 77
+    size = 2 * CHUNK_ROWS + 77
     weight = np.random.default_rng(2).random(size)
     weight[weight < 0.7] = 0.0
     rows, drawn = ArraySource(np.arange(size)[:, None], weight).sample(n, np.random.default_rng(3))

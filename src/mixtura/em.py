@@ -203,16 +203,24 @@ def drive(
     list of EMResult
         In the order of `starts`.
     """
-    compiled = model.compiles(source.n_rows, source.n_features)
     fits = [em(model, start, tol=tol, max_iter=max_iter) for start in starts]
     asked = {i: next(fit) for i, fit in enumerate(fits)}
     results: dict[int, EMResult[P]] = {}
     while asked:
-        steps = [partial(fold_blocks, model, params, compiled=compiled) for params in asked.values()]
-        for i, stats in zip(list(asked), source.fold(steps), strict=True):
+        for i, stats in zip(list(asked), _fold(source, model, list(asked.values())), strict=True):
             try:
                 asked[i] = fits[i].send(stats)
             except StopIteration as stop:
                 results[i] = stop.value
                 del asked[i]
     return [results[i] for i in range(len(fits))]
+
+
+def evaluate(source: Source, model: Model[P, S], params: P) -> S:
+    """Return the statistics of all rows at `params`, in one pass."""
+    return _fold(source, model, [params])[0]
+
+
+def _fold(source: Source, model: Model[P, S], asked: Sequence[P]) -> list[S]:
+    compiled = model.compiles(source.n_rows, source.n_features)
+    return source.fold([partial(fold_blocks, model, params, compiled=compiled) for params in asked])

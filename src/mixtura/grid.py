@@ -10,7 +10,7 @@ import numpy as np
 from mixtura._types import Array, FloatArray
 
 BLOCK_ROWS = 1024  # some tiles of a kernel; few enough that 50,000 rows keep 48 cores busy
-WAVE_ROWS = 1 << 18  # rows of one kernel call: it stays under 0.3 s, so that Ctrl-C is heard
+CHUNK_ROWS = 1 << 20  # rows that a source of more hands out at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,12 @@ class Chunk:
     def split(self, rows: int) -> Iterator[Chunk]:
         """Cut into chunks of `rows` rows, a multiple of the block size."""
         for start in range(0, len(self), rows):
-            stop = min(start + rows, len(self))
-            weight = None if self.weight is None else self.weight[start:stop]
-            yield Chunk(self.x[start:stop], weight, self.first + start // BLOCK_ROWS)
+            yield self.rows(start, start + rows)
+
+    def rows(self, start: int, stop: int) -> Chunk:
+        """Return some of the rows, from the start of a block on."""
+        weight = None if self.weight is None else self.weight[start:stop]
+        return Chunk(self.x[start:stop], weight, self.first + start // BLOCK_ROWS)
 
     def total(self, values: FloatArray) -> FloatArray:
         """Return the weighted sum of `values` (n,), and the total weight.

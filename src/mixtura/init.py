@@ -62,6 +62,12 @@ def check_rows(x: FloatArray, family: Family[Any, Any], first: int, names: tuple
     )
 
 
+def check_chunk(chunk: Chunk, family: Family[Any, Any], names: tuple[str, ...] | None) -> None:
+    """Check all rows of a chunk as `check_rows` does."""
+    for part in chunk.split(16 * BLOCK_ROWS):
+        check_rows(part.packed().x, family, part.first * BLOCK_ROWS, names)
+
+
 def _range(chunk: Chunk, family: Family[Any, Any], names: Any) -> tuple[FloatArray, FloatArray]:
     low, high = np.full(chunk.x.shape[1], np.inf), np.full(chunk.x.shape[1], -np.inf)
     for part in chunk.split(16 * BLOCK_ROWS):

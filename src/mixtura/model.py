@@ -7,17 +7,16 @@ chunks, threads or tolerance. Its E-step yields sums and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
-from mixtura._types import BoolArray, FloatArray, IntArray
+import numpy as np
+
+from mixtura._types import Array, BoolArray, FloatArray, IntArray
 from mixtura.frame import Frame
 from mixtura.grid import Chunk
-from mixtura.stats import Forest, Stats, Sums
-
-if TYPE_CHECKING:
-    import numpy as np
+from mixtura.stats import Forest, Node, Stats, Sums
 
 P = TypeVar("P")
 S = TypeVar("S", bound=Stats)
@@ -59,20 +58,49 @@ class Event:
         return replace(self, iteration=iteration)
 
 
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What a mixture knows of rows.
+
+    Attributes
+    ----------
+    loglik : (n,) array
+        Log-densities.
+    labels : (n,) array of int
+        Most probable components.
+    resp : (n, k) array, or (0, k) where nobody asked
+        Probabilities of the components.
+    """
+
+    loglik: FloatArray
+    labels: IntArray
+    resp: FloatArray
+
+    @classmethod
+    def join(cls, parts: Sequence[Posterior]) -> Posterior:
+        """Return the posterior of rows one part after another."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+
 class Model(Protocol[P, S]):
     """One latent structure; all functions are pure."""
 
     def e_step(self, params: P, chunk: Chunk, /) -> S:
         """Return the sums over one chunk of rows, by composed NumPy; additive over chunks."""
 
-    def e_blocks(self, params: P, chunk: Chunk, /) -> S:
-        """Return a stack with the sums of each block of a chunk, by a compiled kernel."""
+    def e_blocks(self, params: P, chunk: Chunk, /) -> Iterator[tuple[Node, S]]:
+        """Yield the complete subtrees of the canonical sum over the blocks of a chunk, by a compiled kernel."""
+
+    def posterior(self, params: P, x: FloatArray, /) -> tuple[FloatArray, FloatArray]:
+        """Return log-densities (n,) and responsibilities (n, k) of rows, by composed NumPy."""
+
+    def posterior_rows(self, params: P, chunk: Chunk, proba: bool, /) -> Posterior:
+        """Return the posterior of rows by a compiled kernel."""
 
     def compiles(self, n_rows: int, n_features: int, /) -> bool:
         """Tell whether data of this many rows repay the compiled kernel, and there is one for this machine."""
-
-    def stack_bytes(self, params: P, /) -> int:
-        """Return the memory that the sums of one block take."""
 
     def m_step(self, stats: S, params: P, /) -> tuple[P, Sequence[Event]]:
         """Return the parameters that maximize the expected objective, and what happened to components."""
@@ -133,8 +161,11 @@ class Family(Protocol[T, M]):
     def fused(self, n_components: int, n_features: int, /) -> bool:
         """Tell whether there is a compiled kernel for mixtures of this size."""
 
-    def e_blocks(self, log_weights: FloatArray, theta: T, x: FloatArray, weight: FloatArray | None, /) -> Any:
-        """Run that kernel: return log-likelihoods, weights and sums, each stacked by block."""
+    def e_blocks(self, log_weights: FloatArray, theta: T, chunk: Chunk, /) -> Iterator[tuple[Node, float, float, M]]:
+        """Run that kernel: yield level and index, log-likelihood, weight and sums of the subtrees of a chunk."""
+
+    def posterior_rows(self, log_weights: FloatArray, theta: T, x: Array, proba: bool, /) -> Posterior:
+        """Run the kernel of the posterior over rows."""
 
 
 @runtime_checkable

@@ -6,22 +6,16 @@ workers, in any order), they are added along one binary tree over their numbers,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
-from mixtura.values import leaves
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sums:
-    """Arrays (or further `Sums`) that form a vector space: they add, and multiply by a number, field by field.
-
-    A *stack* holds one value per block along a first axis of every field; indexing a stack indexes that axis.
-    """
+    """Arrays (or further `Sums`) that form a vector space: they add, and multiply by a number, field by field."""
 
     def __add__(self, other: Self) -> Self:
         return self._combine(lambda a, b: a + b, other)
@@ -31,9 +25,6 @@ class Sums:
 
     __rmul__ = __mul__
 
-    def __getitem__(self, index: int | slice) -> Self:
-        return self._combine(lambda a: a[index])
-
     def _combine(self, function: Callable[..., Any], *others: Self) -> Self:
         """Apply `function` to each field of this and of `others`; labels stay as they are."""
         values = {
@@ -42,10 +33,6 @@ class Sums:
             if not f.metadata.get("label", False)
         }
         return replace(self, **values)
-
-    def __len__(self) -> int:
-        """Return the number of blocks of a stack."""
-        return len(next(leaves(self)))
 
     def is_finite(self) -> bool:
         """Tell whether every number in every field is finite."""
@@ -59,16 +46,16 @@ class Stats(Sums):
 
     Attributes
     ----------
-    loglik : float, or (m,) array in a stack of m blocks
+    loglik : float
         Weighted log-likelihood of the rows, natural logarithm.
-    weight : float, or (m,) array in a stack
+    weight : float
         Total weight of the rows.
     pivot : str
         Digest of the point about which moments were taken. Statistics about different points do not add.
     """
 
-    loglik: float | FloatArray
-    weight: float | FloatArray
+    loglik: float
+    weight: float
     pivot: str = field(default="", metadata={"label": True})
 
     def __add__(self, other: Self) -> Self:
@@ -80,7 +67,8 @@ class Stats(Sums):
         return super().__add__(other)
 
 
-S = TypeVar("S", bound=Sums)
+S = TypeVar("S")  # whatever adds
+Node = tuple[int, int]  # level and index of a subtree
 
 
 class Forest(Generic[S]):
@@ -91,30 +79,25 @@ class Forest(Generic[S]):
     """
 
     def __init__(self) -> None:
-        self._nodes: dict[tuple[int, int], S] = {}
+        self._nodes: dict[Node, S] = {}
 
-    def add(self, first: int, stack: S) -> None:
-        """Add a stack of consecutive blocks whose first has number `first`."""
-        level, size = 0, len(stack)
-        while size:
-            if first % 2:
-                self._insert(level, first, stack[0])
-                stack, first, size = stack[1:], first + 1, size - 1
-            if size % 2:
-                self._insert(level, first + size - 1, stack[size - 1])
-                stack, size = stack[: size - 1], size - 1
-            if size:
-                stack = stack[0::2] + stack[1::2]
-            level, first, size = level + 1, first // 2, size // 2
-
-    def insert(self, block: int, stats: S) -> None:
-        """Add the sums of one block."""
-        self._insert(0, block, stats)
+    def insert(self, level: int, index: int, node: S) -> None:
+        """Add the sum of a complete subtree; that of one block has level 0."""
+        if (level, index) in self._nodes:
+            raise ValueError(f"block {index << level} was added twice")
+        while (sibling := self._nodes.pop((level, index ^ 1), None)) is not None:
+            node = sibling + node if index % 2 else node + sibling
+            level, index = level + 1, index // 2
+        self._nodes[level, index] = node
 
     def merge(self, other: Forest[S]) -> None:
         """Take over the subtrees of `other`, which covers other blocks."""
         for (level, index), node in other._nodes.items():
-            self._insert(level, index, node)
+            self.insert(level, index, node)
+
+    def nodes(self) -> Iterator[tuple[Node, S]]:
+        """Yield level and index, and sum, of each subtree held."""
+        yield from self._nodes.items()
 
     def total(self) -> S:
         """Return the sum over all blocks, which must be there from number 0 without a gap."""
@@ -130,11 +113,3 @@ class Forest(Generic[S]):
         for _, node in reversed(ordered[:-1]):
             total = node + total
         return total
-
-    def _insert(self, level: int, index: int, node: S) -> None:
-        if (level, index) in self._nodes:
-            raise ValueError(f"block {index << level} was added twice")
-        while (sibling := self._nodes.pop((level, index ^ 1), None)) is not None:
-            node = sibling + node if index % 2 else node + sibling
-            level, index = level + 1, index // 2
-        self._nodes[level, index] = node

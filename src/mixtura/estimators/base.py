@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -18,13 +17,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray
-from mixtura.em import EMResult, Status, drive, observe
+from mixtura.blocks import posterior_rows
+from mixtura.em import EMResult, Status, drive, evaluate, observe
 from mixtura.estimators.progress import printer
 from mixtura.estimators.reading import read
 from mixtura.exceptions import CollapseWarning, FitError
-from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.grid import Chunk
 from mixtura.kernels.threads import using_threads
-from mixtura.model import Source
+from mixtura.model import Posterior, Source
 from mixtura.models.mixture import Mixture, MixtureParams
 
 
@@ -158,18 +158,15 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
     def predict(self, X: Any) -> IntArray:
         """Return the most probable component of each row of `X`, (n,)."""
-        labels: IntArray = self._map(X, lambda loglik, resp: resp.argmax(axis=1))
-        return labels
+        return self._posterior(X).labels
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the probability of each component for each row of `X`, (n, k)."""
-        resp: FloatArray = self._map(X, lambda loglik, resp: resp)
-        return resp
+        return self._posterior(X, proba=True).resp
 
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-density of each row of `X`, (n,), natural logarithm."""
-        loglik: FloatArray = self._map(X, lambda loglik, resp: loglik)
-        return loglik
+        return self._posterior(X).loglik
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log-density of the rows of `X`, weighted by `sample_weight` (n,)."""
@@ -221,35 +218,29 @@ class BaseMixture(DensityMixin, BaseEstimator):
         save(self, path)
 
     def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the log-likelihood of weighted rows, and their total weight."""
+        """Return the log-likelihood of weighted rows, and their total weight: the sums that a pass of `fit` takes."""
         check_is_fitted(self)
         source = read(self, X, sample_weight, reset=False)
+        with using_threads(self.n_threads):
+            stats = evaluate(source, self.model_, self.params_)
+        if not np.isfinite(stats.loglik):
+            init.survey(source, self.model_.family)  # names a value that cannot be
+        return float(stats.loglik), float(stats.weight)
 
-        def totals(block: Chunk) -> FloatArray:
-            loglik, _ = self.model_.posterior(self.params_, block.x)
-            return block.total(loglik)
-
-        loglik, weight = sum(self._each_block(source, totals))
-        return float(loglik), float(weight)
-
-    def _map(self, X: Any, choose: Callable[[FloatArray, FloatArray], Any]) -> Any:
-        """Return what `choose` takes of the log-density and responsibilities of each row."""
+    def _posterior(self, X: Any, *, proba: bool = False) -> Posterior:
+        """Return what the mixture knows of each row of `X`, after checking them."""
         check_is_fitted(self)
         source = read(self, X, reset=False)
-        return np.concatenate(
-            list(self._each_block(source, lambda b: choose(*self.model_.posterior(self.params_, b.x))))
-        )
+        compiled = self.model_.compiles(source.n_rows, source.n_features)
 
-    def _each_block(self, source: Source, function: Callable[[Chunk], Any]) -> Iterator[Any]:
-        """Apply `function` to each block of rows, after checking them."""
+        def step(chunk: Chunk) -> Posterior:
+            found = posterior_rows(self.model_, self.params_, chunk, compiled=compiled, proba=proba)
+            if not (compiled and np.isfinite(found.loglik).all()):  # a kernel lets no NaN or infinity pass unseen
+                init.check_chunk(chunk, self.model_.family, source.names)
+            return found
 
-        def step(chunk: Chunk) -> list[Any]:
-            blocks = [block.packed() for block in chunk.split(BLOCK_ROWS)]
-            for block in blocks:
-                init.check_rows(block.x, self.model_.family, block.first * BLOCK_ROWS, source.names)
-            return [function(block) for block in blocks]
-
-        return (value for values in source.map_rows(step) for value in values)
+        with using_threads(self.n_threads):
+            return Posterior.join(list(source.map_rows(step)))
 
 
 def _best(results: list[EMResult[MixtureParams[Any]]]) -> EMResult[MixtureParams[Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -58,7 +58,6 @@ class PooledMoments(Sums):
 
 FACTOR_ROUNDING = 1e-3  # a covariance of condition 1e12 is rebuilt from its factor to about so many digits
 M = TypeVar("M", bound=Sums)
-BlockSums = tuple[FloatArray, FloatArray, Sums]
 
 
 class Covariance(ABC, Generic[M]):
@@ -108,6 +107,10 @@ class Covariance(ABC, Generic[M]):
     def scale_factors(self, factors: FloatArray, scale: FloatArray) -> FloatArray:
         """Return the factors that act on z where `factors` act on ``z * scale``."""
 
+    def kernel_factors(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        """Return the factors in the shape that the kernel takes."""
+        return factors
+
     def upper(self, factors: FloatArray) -> FloatArray:
         """Return the factors as scikit-learn's ``precisions_cholesky_``."""
         return factors
@@ -141,16 +144,12 @@ class Covariance(ABC, Generic[M]):
         """Tell whether the factors are lower triangular with a positive diagonal, or positive numbers."""
 
     @abstractmethod
-    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> M:
-        """Return the sums of one column from its moments, each (m, k), stacked by block."""
+    def kernel(self, d: int) -> Any:
+        """Return the module of the compiled kernel for d columns."""
 
     @abstractmethod
-    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
-        """Run the compiled E-step: return log-likelihoods, weights and sums, stacked by block.
-
-        `params` are the frame's shift and scale, means, factors, log-densities at the means plus log-weights,
-        and the pivot.
-        """
+    def unpack(self, sums: FloatArray, k: int, d: int) -> M:
+        """Return the sums that this kernel wrote one after another."""
 
     @abstractmethod
     def n_parameters(self, k: int, d: int) -> int:
@@ -159,3 +158,9 @@ class Covariance(ABC, Generic[M]):
     @abstractmethod
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         """Return the shape of the covariances."""
+
+
+def split(sums: FloatArray, *shapes: tuple[int, ...]) -> list[FloatArray]:
+    """Return consecutive parts of a vector as arrays of these shapes."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    return [part.reshape(shape) for part, shape in zip(np.split(sums, ends), shapes, strict=False)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mixtura._types import FloatArray
-from mixtura.families.covariance import BlockSums, Covariance, Moments
+from mixtura.families.covariance import Covariance, Moments, split
 from mixtura.families.linalg import ratio
 
 
@@ -74,14 +74,14 @@ class Diag(Covariance[Moments]):
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, :, None] * np.eye(d)
 
-    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
-        return Moments(s0=s0, s1=s1[..., None], s2=s2[..., None])
-
-    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+    def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_diag
 
-        loglik, total, s0, s1, s2 = gaussian_diag.e_blocks(x, weight, *params)
-        return loglik, total, Moments(s0=s0, s1=s1, s2=s2)
+        return gaussian_diag
+
+    def unpack(self, sums: FloatArray, k: int, d: int) -> Moments:
+        s0, s1, s2 = split(sums, (k,), (k, d), (k, d))
+        return Moments(s0=s0, s1=s1, s2=s2)
 
     def n_parameters(self, k: int, d: int) -> int:
         return k * d
@@ -128,10 +128,8 @@ class Spherical(Diag):
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, None, None] * np.eye(d)
 
-    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
-        shift, scale, means, factors, peaks, pivot = params
-        spread = np.repeat(factors[:, None], means.shape[1], axis=1)
-        return super().e_blocks(x, weight, shift, scale, means, spread, peaks, pivot)
+    def kernel_factors(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        return np.repeat(factors[:, None], d, axis=1)
 
     def n_parameters(self, k: int, d: int) -> int:
         return k

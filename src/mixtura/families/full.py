@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mixtura._types import FloatArray
-from mixtura.families.covariance import BlockSums, Covariance, M, Moments, PooledMoments
-from mixtura.families.linalg import invert_lower, log_diagonal, ratio, well_conditioned
+from mixtura.families.covariance import Covariance, M, Moments, PooledMoments, split
+from mixtura.families.linalg import from_triangle, invert_lower, log_diagonal, ratio, well_conditioned
 
 
 class _Matrices(Covariance[M]):
@@ -89,14 +89,19 @@ class Full(_Matrices[Moments]):
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances
 
-    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
-        return Moments(s0=s0, s1=s1[..., None], s2=s2[..., None, None])
+    def kernel(self, d: int) -> Any:
+        from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_narrow
 
-    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
-        from mixtura.kernels import gaussian_full
+        if d == 1:
+            return gaussian_diag  # it takes the same sums then
+        return gaussian_narrow if d <= gaussian_narrow.WIDEST else gaussian_full
 
-        loglik, total, s0, s1, s2 = gaussian_full.e_blocks(x, weight, *params)
-        return loglik, total, Moments(s0=s0, s1=s1, s2=s2)
+    def kernel_factors(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        return factors[:, :, 0] if d == 1 else factors
+
+    def unpack(self, sums: FloatArray, k: int, d: int) -> Moments:
+        s0, s1, s2 = split(sums, (k,), (k, d), (k, d * (d + 1) // 2))
+        return Moments(s0=s0, s1=s1, s2=from_triangle(s2, d))
 
     def n_parameters(self, k: int, d: int) -> int:
         return k * d * (d + 1) // 2
@@ -147,17 +152,14 @@ class Tied(_Matrices[PooledMoments]):
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(covariances, (k, d, d))
 
-    def line_moments(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> PooledMoments:
-        # Scatter about each pivot is at hand here, so nothing is left to the products of responsibilities.
-        within = s2.sum(axis=-1)[..., None, None]
-        cross = np.zeros((*s0.shape, s0.shape[-1]))
-        return PooledMoments(s0=s0, s1=s1[..., None], within=within, cross=cross)
-
-    def e_blocks(self, x: FloatArray, weight: FloatArray | None, *params: FloatArray) -> BlockSums:
+    def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_tied
 
-        loglik, total, s0, s1, within, cross = gaussian_tied.e_blocks(x, weight, *params)
-        return loglik, total, PooledMoments(s0=s0, s1=s1, within=within, cross=cross)
+        return gaussian_tied
+
+    def unpack(self, sums: FloatArray, k: int, d: int) -> PooledMoments:
+        s0, s1, within, cross = split(sums, (k,), (k, d), (d * (d + 1) // 2,), (k * (k + 1) // 2,))
+        return PooledMoments(s0=s0, s1=s1, within=from_triangle(within, d), cross=from_triangle(cross, k))
 
     def n_parameters(self, k: int, d: int) -> int:
         return d * (d + 1) // 2

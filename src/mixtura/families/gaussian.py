@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from math import log, pi
@@ -9,13 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.covariance import BlockSums, Covariance
+from mixtura._types import Array, BoolArray, FloatArray, IntArray
+from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.linalg import ratio
 from mixtura.frame import EPS, Frame
-from mixtura.model import Event, EventKind
-from mixtura.stats import Sums
+from mixtura.grid import Chunk
+from mixtura.model import Event, EventKind, Posterior
+from mixtura.stats import Node, Sums
 
 LOG_2PI = log(2 * pi)
 DIGITS_LOST = 1e-10  # most relative error that a pivot far from the new mean may bring to a variance
@@ -164,21 +166,24 @@ class Gaussian:
         return has_fma()
 
     def e_blocks(
-        self, log_weights: FloatArray, theta: GaussianParams, x: FloatArray, weight: FloatArray | None
-    ) -> BlockSums:
-        """Run the compiled E-step: return log-likelihoods, weights and sums, stacked by block."""
+        self, log_weights: FloatArray, theta: GaussianParams, chunk: Chunk
+    ) -> Iterator[tuple[Node, float, float, Sums]]:
+        """Run the compiled E-step: yield level and index, log-likelihood, weight and sums of subtrees of a chunk."""
         k, d = theta.means.shape
-        peaks = log_weights + self.log_peaks(theta)
-        frame = theta.frame
-        if d > 1:
-            return self.covariance.e_blocks(
-                x, weight, frame.shift, frame.scale, theta.means, theta.factors, peaks, theta.pivot
-            )
-        from mixtura.kernels import gaussian_1d
+        kernel = self.covariance.kernel(d)
+        for node, sums in kernel.e_blocks(chunk, theta.pivot, *self._kernel_density(log_weights, theta)):
+            yield node, float(sums[0]), float(sums[1]), self.covariance.unpack(sums[2:], k, d)
 
-        line = (theta.means[:, 0], np.broadcast_to(theta.factors.ravel(), k), peaks, theta.pivot[:, 0])
-        loglik, total, *moments = gaussian_1d.e_blocks(x[:, 0], weight, frame.shift[0], frame.scale[0], *line)
-        return loglik, total, self.covariance.line_moments(*moments)
+    def posterior_rows(self, log_weights: FloatArray, theta: GaussianParams, x: Array, proba: bool) -> Posterior:
+        """Run the compiled kernel of the posterior over rows."""
+        kernel = self.covariance.kernel(theta.means.shape[1])
+        return Posterior(*kernel.posterior_rows(x, *self._kernel_density(log_weights, theta), proba=proba))
+
+    def _kernel_density(self, log_weights: FloatArray, theta: GaussianParams) -> tuple[FloatArray, ...]:
+        """Return what a kernel makes densities of."""
+        factors = self.covariance.kernel_factors(theta.factors, *theta.means.shape)
+        frame = theta.frame
+        return frame.shift, frame.scale, theta.means, factors, log_weights + self.log_peaks(theta)
 
     def attributes(self, theta: GaussianParams) -> dict[str, FloatArray]:
         """Return the parameters in the data's own units, by scikit-learn's names and in its shapes."""

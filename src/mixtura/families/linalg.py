@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray
+from mixtura._types import BoolArray, FloatArray, IntArray
 
 # Least share of a variance that the other columns may leave unexplained, per dimension: under it
 # the correlation matrix is singular to rounding.
@@ -69,3 +71,17 @@ def well_conditioned(covariance: FloatArray, floor: FloatArray) -> tuple[FloatAr
     if raised:
         covariance = correlation * np.outer(sd, sd)
     return covariance, np.asarray(root * sd[:, None], dtype=np.float64), raised
+
+
+def from_triangle(packed: FloatArray, d: int) -> FloatArray:
+    """Return symmetric matrices (..., d, d) from their lower triangles, row after row."""
+    return packed[..., _triangle(d)]
+
+
+@cache
+def _triangle(d: int) -> IntArray:
+    """Return the place of each entry of a symmetric matrix in its packed lower triangle."""
+    row, column = np.indices((d, d))
+    high, low = np.maximum(row, column), np.minimum(row, column)
+    place: IntArray = high * (high + 1) // 2 + low
+    return place

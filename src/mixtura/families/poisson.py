@@ -95,7 +95,11 @@ class Poisson:
         """Return False: the composed path serves counts of any size."""
         return False
 
-    def e_blocks(self, log_weights: FloatArray, theta: Any, x: FloatArray, weight: Any) -> Any:
+    def e_blocks(self, log_weights: FloatArray, theta: Any, chunk: Any) -> Any:
+        """Refuse: there is no compiled kernel."""
+        raise NotImplementedError("the Poisson family has no compiled kernel")
+
+    def posterior_rows(self, log_weights: FloatArray, theta: Any, x: Any, proba: bool) -> Any:
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError("the Poisson family has no compiled kernel")
 

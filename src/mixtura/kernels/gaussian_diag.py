@@ -1,120 +1,174 @@
-"""The E-step of Gaussian mixtures with diagonal covariances, spherical ones included.
+"""Gaussian mixtures with diagonal covariances, spherical ones and those of one column included.
 
 Vectors run over the rows of a tile throughout. Formulas E1, E5 and S1 to S3 of docs/formulas.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from mixtura._types import FloatArray
-from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import entry_jit, inline_jit
-from mixtura.kernels.simd import fma, hsum, load, splat, store
-from mixtura.kernels.threads import launch
-from mixtura.kernels.tile import TILE, add_counts, constant, fill_columns, fill_weights, softmax, weights_or_ones
+from mixtura._types import Array, FloatArray, IntArray
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels.run import map_rows, sum_blocks
+from mixtura.kernels.simd import fma, fnma, hsum, load, splat, store
+from mixtura.kernels.tile import (
+    LOG2_E,
+    ROOT_HALF_LOG2_E,
+    TILE,
+    constant,
+    fill,
+    fill_weights,
+    fold,
+    levels,
+    log_likelihood,
+    normalize,
+    room,
+    softmax,
+    total,
+    write_posterior,
+)
+from mixtura.stats import Node
 
 
-@inline_jit
+@jit
 def log_densities(
-    zt: FloatArray,  # IN (d, TILE)
+    zt: FloatArray,  # IN (d8, TILE)
     means: FloatArray,  # IN (k, d)
     factors: FloatArray,  # IN (k, d) one over the standard deviations
     peaks: FloatArray,  # IN (k,) log pi_k + log density at the mean
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
-    """Write peak - |factor (z - mean)|^2 / 2."""
-    for k in range(means.shape[0]):
-        for s in range(0, TILE, 8):
-            distance = splat(0.0)
+    """Write peak - |factor (z - mean)|^2, four vectors of rows at a time."""
+    for s in range(0, TILE, 32):
+        for k in range(means.shape[0]):
+            v0 = v1 = v2 = v3 = splat(peaks[k])
             for j in range(means.shape[1]):
-                y = (load(zt, j, s) - splat(means[k, j])) * splat(factors[k, j])
-                distance = fma(y, y, distance)
-            store(joint, k, s, fma(splat(-0.5), distance, splat(peaks[k])))
+                mean, factor = splat(means[k, j]), splat(factors[k, j])
+                y0 = (load(zt, j, s) - mean) * factor
+                y1 = (load(zt, j, s + 8) - mean) * factor
+                y2 = (load(zt, j, s + 16) - mean) * factor
+                y3 = (load(zt, j, s + 24) - mean) * factor
+                v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
+            store(joint, k, s, v0)
+            store(joint, k, s + 8, v1)
+            store(joint, k, s + 16, v2)
+            store(joint, k, s + 24, v3)
 
 
-@inline_jit
+@jit
 def add_moments(
-    zt: FloatArray,  # IN (d, TILE)
+    zt: FloatArray,  # IN (d8, TILE)
     resp: FloatArray,  # IN (k, TILE)
     pivot: FloatArray,  # IN (k, d)
-    c1: FloatArray,  # IN OUT (k, d, 8)
-    c2: FloatArray,  # IN OUT (k, d, 8)
+    c1: FloatArray,  # IN OUT (d, k, 8)
+    c2: FloatArray,  # IN OUT (d, k, 8)
 ) -> None:
     """Add r (z - p) and r (z - p)^2, lane by lane."""
-    for k in range(pivot.shape[0]):
-        for j in range(pivot.shape[1]):
-            first, second = load(c1, k, j, 0), load(c2, k, j, 0)
+    for j in range(pivot.shape[1]):
+        for k in range(pivot.shape[0]):
+            centre = splat(pivot[k, j])
+            first, second = load(c1, j, k, 0), load(c2, j, k, 0)
             for s in range(0, TILE, 8):
-                gap = load(zt, j, s) - splat(pivot[k, j])
+                gap = load(zt, j, s) - centre
                 moved = load(resp, k, s) * gap
                 first = first + moved
                 second = fma(moved, gap, second)
-            store(c1, k, j, 0, first)
-            store(c2, k, j, 0, second)
+            store(c1, j, k, 0, first)
+            store(c2, j, k, 0, second)
 
 
 @entry_jit
 def e_step(
-    begin: int,
-    end: int,
     x: FloatArray,  # IN (n, d)
-    weight: FloatArray,  # IN (n,)
+    weight: FloatArray,  # IN (n,) or (0,)
+    cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
     means: FloatArray,  # IN (k, d)
     factors: FloatArray,  # IN (k, d)
     peaks: FloatArray,  # IN (k,)
     pivot: FloatArray,  # IN (k, d)
-    loglik: FloatArray,  # OUT (m,)
-    total: FloatArray,  # OUT (m,)
-    s0: FloatArray,  # OUT (m, k)
-    s1: FloatArray,  # OUT (m, k, d)
-    s2: FloatArray,  # OUT (m, k, d)
+    out: FloatArray,  # OUT (m, size)
 ) -> None:
-    """Write the sums of the blocks from `begin` to before `end`."""
+    """Write log-likelihood, weight and moments of each subtree of blocks."""
     k, d = means.shape
-    zt, joint, w = np.empty((d, TILE)), np.empty((k, TILE)), np.empty(TILE)
-    c0, c1, c2 = np.empty((k, 8)), np.empty((k, d, 8)), np.empty((k, d, 8))
-    for b in range(begin, end):
-        c0[:] = 0.0
-        c1[:] = 0.0
-        c2[:] = 0.0
-        ll, tw = splat(0.0), splat(0.0)
-        stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
-        for row in range(b * BLOCK_ROWS, stop, TILE):
-            count = min(TILE, stop - row)
-            fill_weights(weight, row, count, w)
-            fill_columns(x, row, count, shift, scale, zt)
-            log_densities(zt, means, factors, peaks, joint)
-            ll = ll + softmax(joint, w)
-            add_counts(joint, c0)
-            add_moments(zt, joint, pivot, c1, c2)
-            for s in range(0, TILE, 8):
-                tw = tw + load(w, s)
-        loglik[b] = hsum(ll)
-        total[b] = hsum(tw)
-        for i in range(k):
-            s0[b, i] = hsum(load(c0, i, 0))
-            for j in range(d):
-                s1[b, i, j] = hsum(load(c1, i, j, 0))
-                s2[b, i, j] = hsum(load(c2, i, j, 0))
+    d8 = (d + 7) // 8 * 8
+    zr, zt = room((d8 // 8 * TILE, 8)), room((d8, TILE))
+    joint, top, density, w = room((k, TILE)), room((TILE,)), room((TILE,)), room((TILE,))
+    c0, c1, c2 = room((k, 8)), room((d, k, 8)), room((d, k, 8))
+    sums = np.empty((levels(cuts), out.shape[1]))
+    for m in range(out.shape[0]):
+        depth = 0
+        for b in range(cuts[m], cuts[m + 1]):
+            c0[:] = 0.0
+            c1[:] = 0.0
+            c2[:] = 0.0
+            loglik, weights = splat(0.0), splat(0.0)
+            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            for row in range(b * BLOCK_ROWS, stop, TILE):
+                count = min(TILE, stop - row)
+                fill_weights(weight, row, count, w)
+                fill(x, row, count, shift, scale, zr, zt)
+                log_densities(zt, means, factors, peaks, joint)
+                softmax(joint, top, density)
+                loglik = loglik + log_likelihood(top, density, w)
+                weights = weights + total(w)
+                normalize(joint, density, w, c0)
+                add_moments(zt, joint, pivot, c1, c2)
+            mine = sums[depth]
+            mine[0], mine[1] = hsum(loglik), hsum(weights)
+            first, second = 2 + k, 2 + k + k * d
+            for i in range(k):
+                mine[2 + i] = hsum(load(c0, i, 0))
+                for j in range(d):
+                    mine[first + i * d + j] = hsum(load(c1, j, i, 0))
+                    mine[second + i * d + j] = hsum(load(c2, j, i, 0))
+            depth = fold(sums, depth, b + 1 - cuts[m])
+        out[m] = sums[0]
 
 
-def e_blocks(
-    x: FloatArray,
-    weight: FloatArray | None,
-    shift: FloatArray,
-    scale: FloatArray,
-    means: FloatArray,
-    factors: FloatArray,
-    peaks: FloatArray,
-    pivot: FloatArray,
+@entry_jit
+def posterior(
+    x: FloatArray,  # IN (n, d)
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    means: FloatArray,  # IN (k, d)
+    factors: FloatArray,  # IN (k, d)
+    peaks: FloatArray,  # IN (k,)
+    loglik: FloatArray,  # OUT (n,)
+    labels: IntArray,  # OUT (n,)
+    resp: FloatArray,  # OUT (n, k) or (0, k)
+) -> None:
+    """Write log-density, most probable component and responsibilities of each row."""
+    k, d = means.shape
+    d8 = (d + 7) // 8 * 8
+    zr, zt = room((d8 // 8 * TILE, 8)), room((d8, TILE))
+    joint, top, density = room((k, TILE)), room((TILE,)), room((TILE,))
+    for row in range(0, x.shape[0], TILE):
+        count = min(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zr, zt)
+        log_densities(zt, means, factors, peaks, joint)
+        softmax(joint, top, density)
+        write_posterior(joint, top, density, row, count, loglik, labels, resp)
+
+
+def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight and moments of the subtrees of a chunk; `density` as for `pack`."""
+    k, d = pivot.shape
+    return sum_blocks(e_step, chunk, 2 + k * (1 + 2 * d), k * (12 * d + 100), *pack(*density), constant(pivot))
+
+
+def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities, labels and, with `proba`, responsibilities of rows; `density` as for `pack`."""
+    k, d = density[2].shape
+    return map_rows(posterior, x, k, k * (6 * d + 100), *pack(*density), proba=proba)
+
+
+def pack(
+    shift: FloatArray, scale: FloatArray, means: FloatArray, factors: FloatArray, peaks: FloatArray
 ) -> tuple[FloatArray, ...]:
-    """Return log-likelihoods, weights and moments s0, s1, s2, stacked by block."""
-    k, d = means.shape
-    m = -(-len(x) // BLOCK_ROWS)
-    out = (np.empty(m), np.empty(m), np.empty((m, k)), np.empty((m, k, d)), np.empty((m, k, d)))
-    inputs = (constant(a) for a in (shift, scale, means, factors, peaks, pivot))
-    launch(e_step, m, constant(x), weights_or_ones(weight, len(x)), *inputs, *out)
-    return out
+    """Return the parameters of densities as kernels take them."""
+    return tuple(constant(a) for a in (shift, scale, means, factors * ROOT_HALF_LOG2_E, peaks * LOG2_E))

@@ -1,199 +1,258 @@
-"""The E-step of Gaussian mixtures with full covariances.
+"""Gaussian mixtures with full covariances.
 
 Vectors run over rows of the tile while whitening (formula E4), and over features while taking moments (S1 to S3).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from mixtura._types import FloatArray
-from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import entry_jit, inline_jit, jit
-from mixtura.kernels.panel import ROWS, load_panel, outer, spread, squares, store_panel
-from mixtura.kernels.simd import fma, hsum, load, splat, store, vsqrt
-from mixtura.kernels.threads import launch
+from mixtura._types import Array, FloatArray, IntArray
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels.panel import ACCUMULATORS, CIRCLE, Shape, circle, load_panel, load_strip, outer, store_panel
+from mixtura.kernels.run import map_rows, sum_blocks
+from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
 from mixtura.kernels.tile import (
     TILE,
-    add_counts,
-    constant,
-    fill_columns,
+    fill,
     fill_weights,
+    fold,
+    levels,
+    log_likelihood,
+    normalize,
     padded,
+    room,
     softmax,
-    transpose,
-    weights_or_ones,
+    total,
+    up_to,
+    write_posterior,
 )
+from mixtura.kernels.whiten import log_densities, pack
+from mixtura.stats import Node
 
-STAGGER = 8  # added to the length of a row so that a column does not fall on one cache set
-
-
-@inline_jit
-def squared_norm(
-    factor: FloatArray,  # IN (dp, dp) upper triangular: L'
-    offset: FloatArray,  # IN (dp,) -L mu
-    zt: FloatArray,  # IN (dp, TILE)
-    s: int,
-) -> Any:
-    """Return |L z - L mu|^2 of the 8 rows from column `s` of the tile on."""
-    norm = splat(0.0)
-    for i in range(0, factor.shape[0], ROWS):
-        y = spread(offset, i)
-        for j in range(i + ROWS):
-            y = outer(factor, j, i, load(zt, j, s), y)
-        norm = squares(y, norm)
-    return norm
+QUAD = Shape.of(4)
+COLUMN = Shape(ACCUMULATORS, 1)  # of a square of eight rows and eight columns, all or half of it
+HALF_SQUARE = Shape(CIRCLE, 1)
+ALL = 0b11111111  # lanes
+APART = 32  # lines between what is read and what is written in step: half a page, lest one seem to be the other
 
 
 @jit
-def log_densities(
-    zt: FloatArray,  # IN (dp, TILE)
-    factors: FloatArray,  # IN (k, dp, dp)
-    offsets: FloatArray,  # IN (k, dp)
-    peaks: FloatArray,  # IN (k,)
-    joint: FloatArray,  # OUT (k, TILE)
-) -> None:
-    """Write peak - |L z - L mu|^2 / 2."""
-    for k in range(factors.shape[0]):
-        for s in range(0, TILE, 8):
-            norm = squared_norm(factors[k], offsets[k], zt, s)
-            store(joint, k, s, fma(splat(-0.5), norm, splat(peaks[k])))
-
-
-@inline_jit
-def add_first_moments(
-    zr: FloatArray,  # IN (TILE, > d8)
+def choose(
     resp: FloatArray,  # IN (k, TILE)
+    k: int,
+    chosen: IntArray,  # OUT (TILE,) rows of the tile
+    root: FloatArray,  # OUT (TILE,) roots of their responsibilities, 0 in the row after the last
+) -> int:
+    """Choose the rows that matter to component `k`, in their order; return how many."""
+    zero = splat(0.0)
+    count = 0
+    for s in range(0, TILE, 8):
+        left = bits_above(load(resp, k, s), zero)
+        if left == ALL:
+            for q in range(8):
+                chosen[count + q] = s + q
+            store(root, count, load(resp, k, s))
+            count += 8
+            continue
+        while left:
+            row = s + lowest_bit(left)
+            chosen[count], root[count] = row, resp[k, row]
+            count += 1
+            left &= left - 1
+    if count < TILE:
+        chosen[count], root[count] = 0, 0.0
+    for s in range(0, count, 8):
+        store(root, s, vsqrt(load(root, s)))
+    return count
+
+
+@jit
+def centre_rows(
+    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
+    chosen: IntArray,  # IN (TILE,) rows of the tile
+    root: FloatArray,  # IN (TILE,) roots of their responsibilities
+    count: int,
     pivot: FloatArray,  # IN (k, d8)
     k: int,
-    s1: FloatArray,  # IN OUT (k, d8)
+    rows: FloatArray,  # OUT (d8 / 8 TILE, 8)
+    c1: FloatArray,  # IN OUT (k, d8)
 ) -> None:
-    """Add r (z - p) of component `k`."""
+    """Write sqrt(r) (z - p) of the chosen rows, two at a time, and add r (z - p)."""
     for j in range(0, pivot.shape[1], 8):
+        block = j // 8 * TILE
         centre = load(pivot, k, j)
-        sums = load(s1, k, j)
-        for s in range(TILE):
-            sums = fma(splat(resp[k, s]), load(zr, s, j) - centre, sums)
-        store(s1, k, j, sums)
+        even, odd = load(c1, k, j), splat(0.0)
+        for s in range(0, count, 2):
+            g, h = splat(root[s]), splat(root[s + 1])
+            y = g * (load(zr, block + chosen[s], 0) - centre)
+            z = h * (load(zr, block + chosen[s + 1], 0) - centre)
+            store(rows, block + s, 0, y)
+            store(rows, block + s + 1, 0, z)
+            even, odd = fma(g, y, even), fma(h, z, odd)
+        store(c1, k, j, even + odd)
 
 
 @jit
 def add_products(
-    rows: FloatArray,  # IN (TILE, > d8)
-    s2: FloatArray,  # IN OUT (d8, d8)
+    rows: FloatArray,  # IN (d8 / 8 TILE, 8)
+    count: int,
+    squares: FloatArray,  # IN OUT (height, 8)
 ) -> None:
-    """Add the lower triangle of rows' rows: a panel of it stays in registers over the tile."""
-    for i in range(0, s2.shape[0], ROWS):
-        for j in range(0, i + ROWS, 8):
-            sums = load_panel(s2, i, j)
-            for s in range(TILE):
-                sums = outer(rows, s, i, load(rows, s, j), sums)
-            store_panel(s2, i, j, sums)
+    """Add the lower triangle of rows' rows: eight by eight, and those on the diagonal by half."""
+    at = 0
+    for i in range(0, rows.shape[0], TILE):
+        for j in range(0, i, TILE):
+            for p in range(0, 8, COLUMN.rows):
+                sums = load_panel(COLUMN, squares, at, 0)
+                for s in range(count):
+                    sums = outer(rows, i + s, p, load_strip(COLUMN, rows, j + s, 0), sums)
+                store_panel(COLUMN, squares, at, 0, sums)
+                at += COLUMN.rows
+        sums = load_panel(HALF_SQUARE, squares, at, 0)
+        for s in range(count):
+            sums = circle(load(rows, i + s, 0), sums)
+        store_panel(HALF_SQUARE, squares, at, 0, sums)
+        at += HALF_SQUARE.rows
 
 
 @jit
 def add_moments(
-    zr: FloatArray,  # IN (TILE, > d8)
+    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
     resp: FloatArray,  # IN (k, TILE)
     pivot: FloatArray,  # IN (k, d8)
+    chosen: IntArray,  # TMP (TILE,)
     root: FloatArray,  # TMP (TILE,)
-    rows: FloatArray,  # TMP (TILE, > d8)
-    s1: FloatArray,  # IN OUT (k, d8)
-    s2: FloatArray,  # IN OUT (k, d8, d8)
+    rows: FloatArray,  # TMP (d8 / 8 TILE, 8)
+    c1: FloatArray,  # IN OUT (k, d8)
+    c2: FloatArray,  # IN OUT (k, height, 8)
 ) -> None:
     """Add r (z - p) and r (z - p)(z - p)', the latter as products of sqrt(r) (z - p)."""
     for k in range(pivot.shape[0]):
-        add_first_moments(zr, resp, pivot, k, s1)
-        for s in range(0, TILE, 8):
-            store(root, s, vsqrt(load(resp, k, s)))
-        for j in range(0, pivot.shape[1], 8):
-            centre = load(pivot, k, j)
-            for s in range(TILE):
-                store(rows, s, j, splat(root[s]) * (load(zr, s, j) - centre))
-        add_products(rows, s2[k])
+        count = choose(resp, k, chosen, root)
+        centre_rows(zr, chosen, root, count, pivot, k, rows, c1)
+        add_products(rows, count, c2[k])
+
+
+@jit
+def height(d8: int) -> int:
+    """Return how many rows of eight the squares of a lower triangle have."""
+    n = d8 // 8
+    return 8 * (n * (n - 1) // 2) + CIRCLE * n
+
+
+@jit
+def write_triangle(
+    squares: FloatArray,  # IN (height, 8)
+    d: int,
+    out: FloatArray,  # OUT (>= at + d (d + 1) / 2,)
+    at: int,
+) -> None:
+    """Write the lower triangle row after row, from `at` on."""
+    row = 0
+    for i in range(0, d, 8):
+        for j in range(0, i, 8):
+            for p in range(min(8, d - i)):
+                start = at + (i + p) * (i + p + 1) // 2 + j
+                for q in range(8):
+                    out[start + q] = squares[row + p, q]
+            row += 8
+        for t in range(CIRCLE):
+            for q in range(8 if t < CIRCLE - 1 else 4):  # the last rotation has each pair twice
+                low, high = i + min(q, (q + t) % 8), i + max(q, (q + t) % 8)
+                if high < d:
+                    out[at + high * (high + 1) // 2 + low] = squares[row + t, q]
+        row += CIRCLE
 
 
 @entry_jit
 def e_step(
-    begin: int,
-    end: int,
     x: FloatArray,  # IN (n, d)
-    weight: FloatArray,  # IN (n,)
+    weight: FloatArray,  # IN (n,) or (0,)
+    cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
     factors: FloatArray,  # IN (k, dp, dp)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     pivot: FloatArray,  # IN (k, d8)
-    loglik: FloatArray,  # OUT (m,)
-    total: FloatArray,  # OUT (m,)
-    s0: FloatArray,  # OUT (m, k)
-    s1: FloatArray,  # OUT (m, k, d)
-    s2: FloatArray,  # OUT (m, k, d, d)
+    out: FloatArray,  # OUT (m, size)
 ) -> None:
-    """Write the sums of the blocks from `begin` to before `end`."""
+    """Write log-likelihood, weight and moments of each subtree of blocks."""
     d = x.shape[1]
     k, d8 = pivot.shape
-    zt, zr = np.zeros((factors.shape[1], TILE)), np.zeros((TILE, d8 + STAGGER))
-    joint, w, root, rows = np.empty((k, TILE)), np.empty(TILE), np.empty(TILE), np.empty((TILE, d8 + STAGGER))
-    c0, c1, c2 = np.empty((k, 8)), np.empty((k, d8)), np.empty((k, d8, d8))
-    for b in range(begin, end):
-        c0[:] = 0.0
-        c1[:] = 0.0
-        c2[:] = 0.0
-        ll, tw = splat(0.0), splat(0.0)
-        stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
-        for row in range(b * BLOCK_ROWS, stop, TILE):
-            count = min(TILE, stop - row)
-            fill_weights(weight, row, count, w)
-            fill_columns(x, row, count, shift, scale, zt)
-            transpose(zt, d, zr)
-            log_densities(zt, factors, offsets, peaks, joint)
-            ll = ll + softmax(joint, w)
-            add_counts(joint, c0)
-            add_moments(zr, joint, pivot, root, rows, c1, c2)
-            for s in range(0, TILE, 8):
-                tw = tw + load(w, s)
-        loglik[b] = hsum(ll)
-        total[b] = hsum(tw)
-        for i in range(k):
-            s0[b, i] = hsum(load(c0, i, 0))
-            s1[b, i] = c1[i, :d]
-            for j in range(d):
-                for h in range(j + 1):
-                    s2[b, i, j, h] = c2[i, j, h]
-                    s2[b, i, h, j] = c2[i, j, h]
+    height_z = d8 // 8 * TILE
+    both, zt = room((2 * height_z + APART, 8)), room((d8, TILE))
+    zr, rows = both[:height_z], both[height_z + APART :]
+    joint, top, density, w = room((k, TILE)), room((TILE,)), room((TILE,)), room((TILE,))
+    chosen, root = np.empty(TILE, np.int64), room((TILE,))
+    c0, c1, c2 = room((k, 8)), room((k, d8)), room((k, height(d8), 8))
+    sums = np.empty((levels(cuts), out.shape[1]))
+    for m in range(out.shape[0]):
+        depth = 0
+        for b in range(cuts[m], cuts[m + 1]):
+            c0[:] = 0.0
+            c1[:] = 0.0
+            c2[:] = 0.0
+            loglik, weights = splat(0.0), splat(0.0)
+            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            for row in range(b * BLOCK_ROWS, stop, TILE):
+                count = min(TILE, stop - row)
+                fill_weights(weight, row, count, w)
+                fill(x, row, count, shift, scale, zr, zt)
+                log_densities(QUAD, zt, factors, offsets, peaks, joint)
+                softmax(joint, top, density)
+                loglik = loglik + log_likelihood(top, density, w)
+                weights = weights + total(w)
+                normalize(joint, density, w, c0)
+                add_moments(zr, joint, pivot, chosen, root, rows, c1, c2)
+            mine = sums[depth]
+            mine[0], mine[1] = hsum(loglik), hsum(weights)
+            for i in range(k):
+                mine[2 + i] = hsum(load(c0, i, 0))
+                first = 2 + k + i * d
+                mine[first : first + d] = c1[i, :d]
+                write_triangle(c2[i], d, mine, 2 + k + k * d + i * (d * (d + 1) // 2))
+            depth = fold(sums, depth, b + 1 - cuts[m])
+        out[m] = sums[0]
 
 
-def e_blocks(
-    x: FloatArray,
-    weight: FloatArray | None,
-    shift: FloatArray,
-    scale: FloatArray,
-    means: FloatArray,
-    factors: FloatArray,
-    peaks: FloatArray,
-    pivot: FloatArray,
-) -> tuple[FloatArray, ...]:
-    """Return log-likelihoods, weights and moments s0, s1, s2, stacked by block."""
-    k, d = means.shape
-    dp, d8 = -(-d // ROWS) * ROWS, -(-d // 8) * 8
-    m = -(-len(x) // BLOCK_ROWS)
-    offsets = -np.einsum("kij,kj->ki", factors, means)
-    out = (np.empty(m), np.empty(m), np.empty((m, k)), np.empty((m, k, d)), np.empty((m, k, d, d)))
-    launch(
-        e_step,
-        m,
-        constant(x),
-        weights_or_ones(weight, len(x)),
-        constant(shift),
-        constant(scale),
-        padded(factors.transpose(0, 2, 1), dp, dp),
-        padded(offsets, dp),
-        constant(peaks),
-        padded(pivot, d8),
-        *out,
-    )
-    return out
+@entry_jit
+def posterior(
+    x: FloatArray,  # IN (n, d)
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    factors: FloatArray,  # IN (k, dp, dp)
+    offsets: FloatArray,  # IN (k, dp)
+    peaks: FloatArray,  # IN (k,)
+    loglik: FloatArray,  # OUT (n,)
+    labels: IntArray,  # OUT (n,)
+    resp: FloatArray,  # OUT (n, k) or (0, k)
+) -> None:
+    """Write log-density, most probable component and responsibilities of each row."""
+    d8 = (x.shape[1] + 7) // 8 * 8
+    zr, zt = room((d8 // 8 * TILE, 8)), room((d8, TILE))
+    joint, top, density = room((factors.shape[0], TILE)), room((TILE,)), room((TILE,))
+    for row in range(0, x.shape[0], TILE):
+        count = min(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zr, zt)
+        log_densities(QUAD, zt, factors, offsets, peaks, joint)
+        softmax(joint, top, density)
+        write_posterior(joint, top, density, row, count, loglik, labels, resp)
+
+
+def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight and packed moments of the subtrees of a chunk; `density` as for `pack`."""
+    k, d = pivot.shape
+    size = 2 + k * (1 + d + d * (d + 1) // 2)
+    work = k * (2 * d * d + 8 * d + 100)
+    return sum_blocks(e_step, chunk, size, work, *pack(QUAD.rows, *density), padded(pivot, up_to(8, d)))
+
+
+def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities, labels and, with `proba`, responsibilities of rows; `density` as for `pack`."""
+    k, d = density[2].shape
+    return map_rows(posterior, x, k, k * (d * d + 8 * d + 100), *pack(QUAD.rows, *density), proba=proba)

@@ -1,197 +1,235 @@
-"""The E-step of Gaussian mixtures with one covariance shared by all components.
+"""Gaussian mixtures with one covariance shared by all components.
 
 A row is whitened once, and its scatter is taken once, about its posterior mean of the pivots: what that leaves out
 is a sum of products of responsibilities (formulas S4, S5, M5). Both are sums of non-negative terms, so nothing cancels.
+Vectors run over the rows of a tile throughout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from mixtura._types import FloatArray
-from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import entry_jit, inline_jit
-from mixtura.kernels.gaussian_full import STAGGER, add_first_moments, add_products
-from mixtura.kernels.panel import ROWS, outer, spread, store_panel
-from mixtura.kernels.simd import fma, hsum, load, select, splat, store
-from mixtura.kernels.threads import launch
+from mixtura._types import Array, FloatArray, IntArray
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels.gaussian_narrow import PAIR
+from mixtura.kernels.gaussian_narrow import add_moments as add_scatter
+from mixtura.kernels.panel import store_panel
+from mixtura.kernels.run import map_rows, sum_blocks
+from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
+    LOG2_E,
+    ROOT_HALF_LOG2_E,
     TILE,
-    add_counts,
     constant,
-    fill_columns,
+    fill,
     fill_weights,
+    fold,
+    levels,
+    log_likelihood,
+    normalize,
     padded,
+    room,
     softmax,
-    transpose,
-    weights_or_ones,
+    total,
+    up_to,
+    write_posterior,
 )
+from mixtura.kernels.whiten import whitened
+from mixtura.stats import Node
 
 
-@inline_jit
-def whiten(
-    zt: FloatArray,  # IN (dp, TILE)
+@jit
+def log_densities(
+    zt: FloatArray,  # IN (>= dp, TILE)
     factor: FloatArray,  # IN (dp, dp) upper triangular: L'
     origin: FloatArray,  # IN (dp,) zeros
-    yt: FloatArray,  # OUT (dp, TILE)
-) -> None:
-    """Write y = L z."""
-    for i in range(0, factor.shape[0], ROWS):
-        for s in range(0, TILE, 8):
-            y = spread(origin, i)
-            for j in range(i + ROWS):
-                y = outer(factor, j, i, load(zt, j, s), y)
-            store_panel(yt, i, s, y)
-
-
-@inline_jit
-def log_densities(
-    yt: FloatArray,  # IN (dp, TILE)
     offsets: FloatArray,  # IN (k, dp) L mu
     peaks: FloatArray,  # IN (k,)
+    yt: FloatArray,  # TMP (dp, TILE)
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
-    """Write peak - |y - L mu|^2 / 2."""
-    for k in range(offsets.shape[0]):
-        for s in range(0, TILE, 8):
-            norm = splat(0.0)
-            for j in range(offsets.shape[1]):
-                gap = load(yt, j, s) - splat(offsets[k, j])
-                norm = fma(gap, gap, norm)
-            store(joint, k, s, fma(splat(-0.5), norm, splat(peaks[k])))
+    """Write peak - |L z - L mu|^2, four vectors of rows at a time."""
+    dp = factor.shape[0]
+    for i in range(0, dp, PAIR.rows):
+        for s in range(0, TILE, PAIR.width):
+            store_panel(PAIR, yt, i, s, whitened(PAIR, factor, origin, zt, i, s))
+    for s in range(0, TILE, 32):
+        for k in range(offsets.shape[0]):
+            v0 = v1 = v2 = v3 = splat(peaks[k])
+            for j in range(dp):
+                offset = splat(offsets[k, j])
+                y0, y1 = load(yt, j, s) - offset, load(yt, j, s + 8) - offset
+                y2, y3 = load(yt, j, s + 16) - offset, load(yt, j, s + 24) - offset
+                v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
+            store(joint, k, s, v0)
+            store(joint, k, s + 8, v1)
+            store(joint, k, s + 16, v2)
+            store(joint, k, s + 24, v3)
 
 
-@inline_jit
-def centre_rows(
-    zr: FloatArray,  # IN (TILE, > d8)
+@jit
+def centre(
+    zt: FloatArray,  # IN OUT (>= dp, TILE): z, then z - m, where m is the posterior mean of the pivots
     resp: FloatArray,  # IN (k, TILE) w r
-    w: FloatArray,  # IN (TILE,)
-    pivot: FloatArray,  # IN (k, d8)
-    rows: FloatArray,  # OUT (TILE, > d8)
+    w: FloatArray,  # IN (1, TILE)
+    pivot: FloatArray,  # IN (k, dp)
+    inverse: FloatArray,  # OUT (TILE,) 1 / w; 0 for a row of weight 0
+    c1: FloatArray,  # IN OUT (k, dp, 8)
 ) -> None:
-    """Write sqrt(w) (z - m), where m is the posterior mean of the pivots; 0 for a row of weight 0."""
-    for s in range(TILE):
-        root = np.sqrt(w[s])
-        share = 1.0 / w[s] if w[s] > 0.0 else 0.0
-        for j in range(0, pivot.shape[1], 8):
-            gap = load(zr, s, j)
+    """Add r (z - p), and centre the rows."""
+    one, zero = splat(1.0), splat(0.0)
+    for s in range(0, TILE, 8):
+        weight = load(w, 0, s)
+        store(inverse, s, select(weight, one / weight, zero))
+    for j in range(pivot.shape[1]):
+        for k in range(pivot.shape[0]):
+            p, sums = splat(pivot[k, j]), load(c1, k, j, 0)
+            for s in range(0, TILE, 8):
+                sums = fma(load(resp, k, s), load(zt, j, s) - p, sums)
+            store(c1, k, j, 0, sums)
+        for s in range(0, TILE, 8):
+            mean = zero
             for k in range(pivot.shape[0]):
-                gap = gap - splat(resp[k, s] * share) * load(pivot, k, j)
-            store(rows, s, j, splat(root) * gap)
+                mean = fma(load(resp, k, s), splat(pivot[k, j]), mean)
+            store(zt, j, s, fnma(mean, load(inverse, s), load(zt, j, s)))
 
 
-@inline_jit
+@jit
 def add_cross(
     resp: FloatArray,  # IN (k, TILE) w r
-    w: FloatArray,  # IN (TILE,)
-    cross: FloatArray,  # IN OUT (k, k) lower triangle
+    inverse: FloatArray,  # IN (TILE,) 1 / w
+    share: FloatArray,  # TMP (TILE,)
+    cross: FloatArray,  # IN OUT (k, k, 8) lower triangle
 ) -> None:
-    """Add w r_a r_b."""
-    for s in range(0, TILE, 8):
-        weight = load(w, s)
-        share = select(weight, splat(1.0) / weight, splat(0.0))
-        for a in range(resp.shape[0]):
-            scaled = load(resp, a, s) * share
-            for b in range(a + 1):
-                cross[a, b] += hsum(scaled * load(resp, b, s))
+    """Add w r_a r_b, lane by lane."""
+    for a in range(resp.shape[0]):
+        for s in range(0, TILE, 8):
+            store(share, s, load(resp, a, s) * load(inverse, s))
+        for b in range(a + 1):
+            sums = load(cross, a, b, 0)
+            for s in range(0, TILE, 8):
+                sums = fma(load(share, s), load(resp, b, s), sums)
+            store(cross, a, b, 0, sums)
 
 
 @entry_jit
 def e_step(
-    begin: int,
-    end: int,
     x: FloatArray,  # IN (n, d)
-    weight: FloatArray,  # IN (n,)
+    weight: FloatArray,  # IN (n,) or (0,)
+    cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
     factor: FloatArray,  # IN (dp, dp)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
-    pivot: FloatArray,  # IN (k, d8)
-    loglik: FloatArray,  # OUT (m,)
-    total: FloatArray,  # OUT (m,)
-    s0: FloatArray,  # OUT (m, k)
-    s1: FloatArray,  # OUT (m, k, d)
-    within: FloatArray,  # OUT (m, d, d)
-    cross: FloatArray,  # OUT (m, k, k)
+    pivot: FloatArray,  # IN (k, dp)
+    origin: FloatArray,  # IN (1, dp) zeros
+    out: FloatArray,  # OUT (m, size)
 ) -> None:
-    """Write the sums of the blocks from `begin` to before `end`."""
-    d, dp = x.shape[1], factor.shape[0]
-    k, d8 = pivot.shape
-    zt, yt, zr = np.zeros((dp, TILE)), np.empty((dp, TILE)), np.zeros((TILE, d8 + STAGGER))
-    joint, w, rows = np.empty((k, TILE)), np.empty(TILE), np.empty((TILE, d8 + STAGGER))
-    origin = np.zeros(dp)
-    c0, c1, c2, cc = np.empty((k, 8)), np.empty((k, d8)), np.empty((d8, d8)), np.empty((k, k))
-    for b in range(begin, end):
-        c0[:] = 0.0
-        c1[:] = 0.0
-        c2[:] = 0.0
-        cc[:] = 0.0
-        ll, tw = splat(0.0), splat(0.0)
-        stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
-        for row in range(b * BLOCK_ROWS, stop, TILE):
-            count = min(TILE, stop - row)
-            fill_weights(weight, row, count, w)
-            fill_columns(x, row, count, shift, scale, zt)
-            transpose(zt, d, zr)
-            whiten(zt, factor, origin, yt)
-            log_densities(yt, offsets, peaks, joint)
-            ll = ll + softmax(joint, w)
-            add_counts(joint, c0)
+    """Write log-likelihood, weight and pooled moments of each subtree of blocks."""
+    d = x.shape[1]
+    k, dp = pivot.shape
+    d8 = (d + 7) // 8 * 8
+    zr, zt, yt = room((d8 // 8 * TILE, 8)), room((d8, TILE)), room((dp, TILE))
+    joint, top, density, w = room((k, TILE)), room((TILE,)), room((TILE,)), room((1, TILE))
+    inverse, share = room((TILE,)), room((TILE,))
+    c0, c1, cc = room((k, 8)), room((k, dp, 8)), room((k, k, 8))
+    unused, c2 = room((1, dp, 8)), room((1, dp * dp, 8))
+    sums = np.empty((levels(cuts), out.shape[1]))
+    for m in range(out.shape[0]):
+        depth = 0
+        for b in range(cuts[m], cuts[m + 1]):
+            c0[:] = 0.0
+            c1[:] = 0.0
+            c2[:] = 0.0
+            cc[:] = 0.0
+            loglik, weights = splat(0.0), splat(0.0)
+            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            for row in range(b * BLOCK_ROWS, stop, TILE):
+                count = min(TILE, stop - row)
+                fill_weights(weight, row, count, w[0])
+                fill(x, row, count, shift, scale, zr, zt)
+                log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
+                softmax(joint, top, density)
+                loglik = loglik + log_likelihood(top, density, w[0])
+                weights = weights + total(w[0])
+                normalize(joint, density, w[0], c0)
+                centre(zt, joint, w, pivot, inverse, c1)
+                add_scatter(zt, w, origin, unused, c2)
+                add_cross(joint, inverse, share, cc)
+            mine = sums[depth]
+            mine[0], mine[1] = hsum(loglik), hsum(weights)
+            at = 2 + k
             for i in range(k):
-                add_first_moments(zr, joint, pivot, i, c1)
-            centre_rows(zr, joint, w, pivot, rows)
-            add_products(rows, c2)
-            add_cross(joint, w, cc)
-            for s in range(0, TILE, 8):
-                tw = tw + load(w, s)
-        loglik[b] = hsum(ll)
-        total[b] = hsum(tw)
-        for i in range(k):
-            s0[b, i] = hsum(load(c0, i, 0))
-            s1[b, i] = c1[i, :d]
-            for h in range(i + 1):
-                cross[b, i, h] = cc[i, h]
-                cross[b, h, i] = cc[i, h]
-        for i in range(d):
-            for h in range(i + 1):
-                within[b, i, h] = c2[i, h]
-                within[b, h, i] = c2[i, h]
+                mine[2 + i] = hsum(load(c0, i, 0))
+                for j in range(d):
+                    mine[at] = hsum(load(c1, i, j, 0))
+                    at += 1
+            for i in range(d):
+                for j in range(i + 1):
+                    mine[at] = hsum(load(c2, 0, i * dp + j, 0))
+                    at += 1
+            for i in range(k):
+                for j in range(i + 1):
+                    mine[at] = hsum(load(cc, i, j, 0))
+                    at += 1
+            depth = fold(sums, depth, b + 1 - cuts[m])
+        out[m] = sums[0]
 
 
-def e_blocks(
-    x: FloatArray,
-    weight: FloatArray | None,
-    shift: FloatArray,
-    scale: FloatArray,
-    means: FloatArray,
-    factor: FloatArray,
-    peaks: FloatArray,
-    pivot: FloatArray,
+@entry_jit
+def posterior(
+    x: FloatArray,  # IN (n, d)
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    factor: FloatArray,  # IN (dp, dp)
+    offsets: FloatArray,  # IN (k, dp)
+    peaks: FloatArray,  # IN (k,)
+    loglik: FloatArray,  # OUT (n,)
+    labels: IntArray,  # OUT (n,)
+    resp: FloatArray,  # OUT (n, k) or (0, k)
+) -> None:
+    """Write log-density, most probable component and responsibilities of each row."""
+    k, dp = offsets.shape
+    d8 = (x.shape[1] + 7) // 8 * 8
+    zr, zt, yt = room((d8 // 8 * TILE, 8)), room((d8, TILE)), room((dp, TILE))
+    joint, top, density, origin = room((k, TILE)), room((TILE,)), room((TILE,)), room((dp,))
+    for row in range(0, x.shape[0], TILE):
+        count = min(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zr, zt)
+        log_densities(zt, factor, origin, offsets, peaks, yt, joint)
+        softmax(joint, top, density)
+        write_posterior(joint, top, density, row, count, loglik, labels, resp)
+
+
+def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight and packed pooled moments of the subtrees of a chunk; `density` as for `pack`."""
+    k, d = pivot.shape
+    dp = up_to(PAIR.rows, d)
+    size = 2 + k * (1 + d) + d * (d + 1) // 2 + k * (k + 1) // 2
+    work = k * (6 * d + k + 100) + 2 * d * d
+    return sum_blocks(e_step, chunk, size, work, *pack(*density), padded(pivot, dp), constant(np.zeros((1, dp))))
+
+
+def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities, labels and, with `proba`, responsibilities of rows; `density` as for `pack`."""
+    k, d = density[2].shape
+    return map_rows(posterior, x, k, k * (3 * d + 100) + d * d, *pack(*density), proba=proba)
+
+
+def pack(
+    shift: FloatArray, scale: FloatArray, means: FloatArray, factor: FloatArray, peaks: FloatArray
 ) -> tuple[FloatArray, ...]:
-    """Return log-likelihoods, weights and pooled moments s0, s1, within, cross, stacked by block."""
-    k, d = means.shape
-    dp, d8 = -(-d // ROWS) * ROWS, -(-d // 8) * 8
-    m = -(-len(x) // BLOCK_ROWS)
-    out = (
-        np.empty(m),
-        np.empty(m),
-        np.empty((m, k)),
-        np.empty((m, k, d)),
-        np.empty((m, d, d)),
-        np.empty((m, k, k)),
-    )
-    launch(
-        e_step,
-        m,
-        constant(x),
-        weights_or_ones(weight, len(x)),
+    """Return shift, scale, transposed factor, offsets and peaks as kernels take them."""
+    dp = up_to(PAIR.rows, means.shape[1])
+    factor = factor * ROOT_HALF_LOG2_E
+    return (
         constant(shift),
         constant(scale),
         padded(factor.T, dp, dp),
         padded(means @ factor.T, dp),
-        constant(peaks),
-        padded(pivot, d8),
-        *out,
+        constant(peaks * LOG2_E),
     )
-    return out

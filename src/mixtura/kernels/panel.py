@@ -1,15 +1,24 @@
 """Panels: as many vectors as the registers hold as accumulators, the heart of a product of matrices.
 
-A panel is a tuple of ``ROWS`` vectors of `simd`. One step of a product is then one word, and reads every
-coefficient once:
+A panel is a tuple of vectors of `simd`, as many as its `Shape` says, row after row; a *strip* is one
+row of it, ``8 * vectors`` values that lie side by side in memory. One step of a product is then one word, and reads
+every coefficient once:
 
-=============================  =============================================================================
-``spread(a, i)``               row p is ``a[i + p]`` in every lane
-``load_panel(a, i, j)``        row p is eight values from ``a[i + p, j]`` on
-``store_panel(a, i, j, rows)`` the same way back
-``outer(a, s, i, v, rows)``    row p is ``rows[p] + a[s, i + p] * v``, each rounded once
-``squares(rows, v)``           ``v`` plus the square of row 0, then of row 1, ..., each rounded once
-=============================  =============================================================================
+=====================================  =====================================================================
+``spread(shape, a, i)``                row p is ``a[i + p]`` in every lane
+``spread_strip(shape, x)``             a strip with the number x in every lane
+``load_strip(shape, a, i, j)``         a strip from ``a[i, j]`` on
+``store_strip(a, i, j, strip)``        the same way back
+``load_panel(shape, a, i, j)``         row p is the strip from ``a[i + p, j]`` on
+``store_panel(shape, a, i, j, rows)``  the same way back
+``outer(a, s, i, strip, rows)``        row p is ``rows[p] + a[s, i + p] * strip``, each rounded once
+``corner(shape, a, i, b, j, rows)``    ``outer`` for the strips of rows i, i + 1, ... of b, where a is upper triangular:
+                                       its zeros below the diagonal cost nothing
+``less_squares(rows, strip)``          ``strip`` less the square of row 0, then of row 1, ..., each rounded once
+``circle(v, rows)``                    row t is ``rows[t] + v * w``, w being v rotated by t lanes: with t = 0 to 4 all
+                                       products of two lanes of v, hence one half of a symmetric matrix
+``flip(rows)``                         the transpose of eight rows of one vector
+=====================================  =====================================================================
 
 How many rows there are depends on the processor; in which order the products of one sum are added does not, and so
 no bit of a result does.
@@ -17,149 +26,380 @@ no bit of a result does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
+from numba.core.datamodel import models
 from numba.core.errors import NumbaTypeError
+from numba.core.imputils import lower_constant, lower_getattr_generic
 from numba.core.registry import cpu_target
-from numba.core.typing.templates import signature
-from numba.extending import lower_builtin
+from numba.core.typing.templates import AttributeTemplate, infer_getattr, signature
+from numba.extending import lower_builtin, register_model, typeof_impl
 
 from mixtura.kernels import simd
-from mixtura.kernels._vec8 import F64, I64, VEC, Code, compiled, emit_fma, emit_splat, vec8
+from mixtura.kernels._vec8 import F64, I32, I64, LANES, VEC, Code, emit_fma, emit_splat, vec8
 from mixtura.kernels.simd import Array, Vector, address, typed_index, typing_rule
 
-__all__ = ["ROWS", "load_panel", "outer", "spread", "squares", "store_panel"]
+__all__ = [
+    "ACCUMULATORS",
+    "CIRCLE",
+    "Shape",
+    "circle",
+    "corner",
+    "flip",
+    "less_squares",
+    "load_panel",
+    "load_strip",
+    "outer",
+    "spread",
+    "spread_strip",
+    "store_panel",
+    "store_strip",
+]
 
-# Two instructions a cycle, four cycles long, want eight sums at a time. With 512-bit registers that is eight rows;
-# with 256 bits a vector takes two of only 16 registers.
-ROWS = 8 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 4
+# Two instructions a cycle, four cycles long, want eight sums at a time: eight of the registers of 512 bits; or, where
+# a vector takes two of only 16 registers of 256 bits, four.
+ACCUMULATORS = 8 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 4
+CIRCLE = LANES // 2 + 1  # rotations of a vector after which all pairs of lanes have met
 
 Panel: TypeAlias = tuple[Vector, ...]
-panel = types.UniTuple(vec8, ROWS)
 
 
-def _pack(builder: Any, rows: list[Code]) -> Code:
-    packed = ir.Constant(ir.ArrayType(VEC, ROWS), ir.Undefined)
+@dataclass(frozen=True)
+class Shape:
+    """How many rows of how many vectors a panel has; `Shape.of(rows)` fills the accumulators."""
+
+    rows: int
+    vectors: int
+
+    @classmethod
+    def of(cls, rows: int) -> Shape:
+        """Return the panel of all accumulators with this many rows."""
+        return cls(rows, ACCUMULATORS // rows)
+
+    @property
+    def width(self) -> int:
+        """The values that lie side by side."""
+        return LANES * self.vectors
+
+
+class ShapeType(types.Type):
+    """Numba's type of a shape: the compiler knows its numbers, and no code carries them."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        super().__init__(name=str(shape))
+
+
+@typeof_impl.register(Shape)
+def _typeof_shape(shape: Shape, context: Any) -> ShapeType:
+    return ShapeType(shape)
+
+
+register_model(ShapeType)(models.OpaqueModel)
+
+
+@infer_getattr
+class _ShapeAttributes(AttributeTemplate):
+    key = ShapeType
+
+    def generic_resolve(self, shape_type: Any, name: str) -> Any:
+        return types.intp
+
+
+@lower_getattr_generic(ShapeType)
+def _emit_attribute(context: Any, builder: Any, shape_type: Any, value: Any, name: str) -> Code:
+    return context.get_constant(types.intp, getattr(shape_type.shape, name))
+
+
+@lower_constant(ShapeType)
+def _constant_shape(context: Any, builder: Any, shape_type: Any, value: Any) -> Code:
+    return context.get_dummy_value()
+
+
+def _tuple_type(length: int) -> Any:
+    return types.UniTuple(vec8, length)
+
+
+def _is_tuple(value: Any) -> bool:
+    return isinstance(value, types.UniTuple) and value.dtype == vec8
+
+
+def _pack(builder: Any, rows: Iterable[Code]) -> Code:
+    rows = list(rows)
+    packed = ir.Constant(ir.ArrayType(VEC, len(rows)), ir.Undefined)
     for p, row in enumerate(rows):
         packed = builder.insert_value(packed, row, p)
     return packed
 
 
 def _unpack(builder: Any, rows: Code) -> list[Code]:
-    return [builder.extract_value(rows, p) for p in range(ROWS)]
+    return [builder.extract_value(rows, p) for p in range(rows.type.count)]
 
 
-def _numbers(context: Any, builder: Any, array_type: Any, array: Code, index: tuple[Code, ...]) -> list[Code]:
-    """Load the `ROWS` numbers of a row of an array from the index on."""
-    widths = [1] * (len(index) - 1) + [ROWS]
-    start = address(context, builder, array_type, array, index, widths)
-    return [
-        builder.load(builder.gep(start, [I64(p)], inbounds=True, source_etype=F64), align=8, typ=F64)
-        for p in range(ROWS)
-    ]
+def _numbers(context: Any, builder: Any, array_type: Any, array: Code, index: list[Code], count: int) -> list[Code]:
+    """Load `count` numbers of a row of an array from the index on."""
+    start = address(context, builder, array_type, array, tuple(index), [1] * (len(index) - 1) + [count])
+    places = (builder.gep(start, [I64(p)], inbounds=True, source_etype=F64) for p in range(count))
+    return [builder.load(place, align=8, typ=F64) for place in places]
+
+
+def _places(context: Any, builder: Any, array_type: Any, values: tuple[Code, ...], shape: Shape) -> list[Code]:
+    """Return the addresses of the vectors of a panel whose first one is at ``array[i, j]``."""
+    array, i, j = values
+    found = []
+    for p in range(shape.rows):
+        index = (builder.add(i, I64(p), flags=["nsw"]), j)
+        start = address(context, builder, array_type, array, index, [1, shape.width])
+        steps = (builder.gep(start, [I64(LANES * q)], inbounds=True, source_etype=F64) for q in range(shape.vectors))
+        found += [builder.bitcast(step, VEC.as_pointer()) for step in steps]
+    return found
 
 
 # -------------------------------------------------------------------------------- memory
 
 
-def spread(a: Array, i: int) -> Panel:
+def spread(shape: Shape, a: Array, i: int) -> Panel:
     """Return the numbers from ``a[i]`` on, each in every lane of a row."""
-    return tuple(simd.splat(a[i + p]) for p in range(ROWS))
+    return tuple(simd.splat(a[i + p]) for p in range(shape.rows) for _ in range(shape.vectors))
 
 
 @typing_rule(spread)
-def _type_spread(a: Any, i: Any) -> Any:
-    return signature(panel, a, *typed_index(a, (i,)))
+def _type_spread(shape: Any, a: Any, i: Any) -> Any:
+    return signature(_tuple_type(shape.shape.rows * shape.shape.vectors), shape, a, *typed_index(a, (i,)))
 
 
-@lower_builtin(spread, types.Array, types.intp)
+@lower_builtin(spread, ShapeType, types.Array, types.intp)
 def _emit_spread(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    numbers = _numbers(context, builder, sig.args[0], values[0], values[1:])
-    return _pack(builder, [emit_splat(builder, number) for number in numbers])
+    shape = sig.args[0].shape
+    numbers = _numbers(context, builder, sig.args[1], values[1], [values[2]], shape.rows)
+    return _pack(builder, (emit_splat(builder, number) for number in numbers for _ in range(shape.vectors)))
 
 
-def load_panel(a: Array, i: int, j: int) -> Panel:
-    """Return eight values of each of the rows from the i-th on, from column j on."""
-    return tuple(simd.load(a, i + p, j) for p in range(ROWS))
+def spread_strip(shape: Shape, x: float) -> Panel:
+    """Return a strip with a number in every lane."""
+    return (simd.splat(x),) * shape.vectors
+
+
+@typing_rule(spread_strip)
+def _type_spread_strip(shape: Any, x: Any) -> Any:
+    return signature(_tuple_type(shape.shape.vectors), shape, types.float64)
+
+
+@lower_builtin(spread_strip, ShapeType, types.float64)
+def _emit_spread_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    return _pack(builder, [emit_splat(builder, values[1])] * sig.args[0].shape.vectors)
+
+
+def load_panel(shape: Shape, a: Array, i: int, j: int) -> Panel:
+    """Return a strip of each of the rows from the i-th on, from column j on."""
+    return tuple(simd.load(a, i + p, j + LANES * q) for p in range(shape.rows) for q in range(shape.vectors))
 
 
 @typing_rule(load_panel)
-def _type_load(a: Any, i: Any, j: Any) -> Any:
-    return signature(panel, a, *typed_index(a, (i, j)))
+def _type_load_panel(shape: Any, a: Any, i: Any, j: Any) -> Any:
+    return signature(_tuple_type(shape.shape.rows * shape.shape.vectors), shape, a, *typed_index(a, (i, j)))
 
 
-def _row_addresses(context: Any, builder: Any, array_type: Any, array: Code, i: Code, j: Code) -> list[Code]:
-    starts = []
-    for p in range(ROWS):
-        row = builder.add(i, I64(p), flags=["nsw"])
-        start = address(context, builder, array_type, array, (row, j), [1, simd.LANES])
-        starts.append(builder.bitcast(start, VEC.as_pointer()))
-    return starts
+@lower_builtin(load_panel, ShapeType, types.Array, types.intp, types.intp)
+def _emit_load_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    places = _places(context, builder, sig.args[1], values[1:], sig.args[0].shape)
+    return _pack(builder, (builder.load(place, align=8, typ=VEC) for place in places))
 
 
-@lower_builtin(load_panel, types.Array, types.intp, types.intp)
-def _emit_load(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    starts = _row_addresses(context, builder, sig.args[0], *values)
-    return _pack(builder, [builder.load(start, align=8, typ=VEC) for start in starts])
+def load_strip(shape: Shape, a: Array, i: int, j: int) -> Panel:
+    """Return the strip of row i from column j on."""
+    return tuple(simd.load(a, i, j + LANES * q) for q in range(shape.vectors))
 
 
-def store_panel(a: Array, i: int, j: int, rows: Panel) -> None:
+@typing_rule(load_strip)
+def _type_load_strip(shape: Any, a: Any, i: Any, j: Any) -> Any:
+    return signature(_tuple_type(shape.shape.vectors), shape, a, *typed_index(a, (i, j)))
+
+
+@lower_builtin(load_strip, ShapeType, types.Array, types.intp, types.intp)
+def _emit_load_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    row = Shape(1, sig.args[0].shape.vectors)
+    places = _places(context, builder, sig.args[1], values[1:], row)
+    return _pack(builder, (builder.load(place, align=8, typ=VEC) for place in places))
+
+
+def store_panel(shape: Shape, a: Array, i: int, j: int, rows: Panel) -> None:
     """Write the rows of a panel to the rows of a from the i-th on, from column j on."""
-    for p in range(ROWS):
-        simd.store(a, i + p, j, rows[p])
+    for p in range(shape.rows):
+        store_strip(a, i + p, j, rows[p * shape.vectors : (p + 1) * shape.vectors])
+
+
+def _writable(a: Any, rows: Any, what: str) -> None:
+    if not a.mutable or not _is_tuple(rows):
+        raise NumbaTypeError(f"{what} wants a writable array and a panel, not {a} and {rows}")
 
 
 @typing_rule(store_panel)
-def _type_store(a: Any, i: Any, j: Any, rows: Any) -> Any:
+def _type_store_panel(shape: Any, a: Any, i: Any, j: Any, rows: Any) -> Any:
     index = typed_index(a, (i, j))
-    if not a.mutable or rows != panel:
-        raise NumbaTypeError(f"store_panel wants a writable array and a panel, not {a} and {rows}")
-    return signature(types.void, a, *index, panel)
+    _writable(a, rows, "store_panel")
+    return signature(types.void, shape, a, *index, rows)
 
 
-@lower_builtin(store_panel, types.Array, types.intp, types.intp, panel)
-def _emit_store(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    starts = _row_addresses(context, builder, sig.args[0], *values[:3])
-    for start, row in zip(starts, _unpack(builder, values[3]), strict=True):
-        builder.store(row, start, align=8)
+@lower_builtin(store_panel, ShapeType, types.Array, types.intp, types.intp, types.UniTuple)
+def _emit_store_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    places = _places(context, builder, sig.args[1], values[1:4], sig.args[0].shape)
+    for place, row in zip(places, _unpack(builder, values[4]), strict=True):
+        builder.store(row, place, align=8)
     return context.get_dummy_value()
 
 
-# -------------------------------------------------------------------------------- arithmetic
+def store_strip(a: Array, i: int, j: int, strip: Panel) -> None:
+    """Write a strip to row i of a, from column j on."""
+    for q, v in enumerate(strip):
+        simd.store(a, i, j + LANES * q, v)
 
 
-def outer(a: Array, s: int, i: int, v: Vector, rows: Panel) -> Panel:
-    """Return the rows, each plus its number in row s of a, from column i on, times v."""
-    return tuple(simd.fma(simd.splat(a[s, i + p]), v, rows[p]) for p in range(ROWS))
+@typing_rule(store_strip)
+def _type_store_strip(a: Any, i: Any, j: Any, strip: Any) -> Any:
+    index = typed_index(a, (i, j))
+    _writable(a, strip, "store_strip")
+    return signature(types.void, a, *index, strip)
+
+
+@lower_builtin(store_strip, types.Array, types.intp, types.intp, types.UniTuple)
+def _emit_store_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    places = _places(context, builder, sig.args[0], values[:3], Shape(1, sig.args[3].count))
+    for place, v in zip(places, _unpack(builder, values[3]), strict=True):
+        builder.store(v, place, align=8)
+    return context.get_dummy_value()
+
+
+# -------------------------------------------------------------------------------- products
+
+
+def outer(a: Array, s: int, i: int, strip: Panel, rows: Panel) -> Panel:
+    """Return the rows, each plus its number in row s of a, from column i on, times the strip."""
+    v = len(strip)
+    return tuple(simd.fma(simd.splat(a[s, i + p // v]), strip[p % v], row) for p, row in enumerate(rows))
 
 
 @typing_rule(outer)
-def _type_outer(a: Any, s: Any, i: Any, v: Any, rows: Any) -> Any:
+def _type_outer(a: Any, s: Any, i: Any, strip: Any, rows: Any) -> Any:
     index = typed_index(a, (s, i))
-    if v != vec8 or rows != panel:
-        raise NumbaTypeError(f"outer wants a vector and a panel, not {v} and {rows}")
-    return signature(panel, a, *index, vec8, panel)
+    if not (_is_tuple(strip) and _is_tuple(rows)):
+        raise NumbaTypeError(f"outer wants a strip and a panel, not {strip} and {rows}")
+    return signature(rows, a, *index, strip, rows)
 
 
-@lower_builtin(outer, types.Array, types.intp, types.intp, vec8, panel)
+@lower_builtin(outer, types.Array, types.intp, types.intp, types.UniTuple, types.UniTuple)
 def _emit_outer(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    array, s, i, v, rows = values
-    numbers = _numbers(context, builder, sig.args[0], array, (s, i))
-    pairs = zip(numbers, _unpack(builder, rows), strict=True)
-    return _pack(builder, [emit_fma(builder, emit_splat(builder, number), v, row) for number, row in pairs])
+    array, s, i, strip, rows = values
+    vectors = _unpack(builder, strip)
+    numbers = _numbers(context, builder, sig.args[0], array, [s, i], sig.args[4].count // len(vectors))
+    return _pack(builder, _multiply(builder, numbers, vectors, _unpack(builder, rows)))
 
 
-def squares(rows: Panel, v: Vector) -> Vector:
-    """Return v plus the squares of the rows, added one after another."""
-    for row in rows:
-        v = simd.fma(row, row, v)
-    return v
+def _multiply(builder: Any, numbers: list[Code], vectors: list[Code], rows: list[Code]) -> list[Code]:
+    spreads = [emit_splat(builder, number) for number in numbers]
+    pairs = ((number, v) for number in spreads for v in vectors)
+    return [emit_fma(builder, number, v, row) for (number, v), row in zip(pairs, rows, strict=True)]
 
 
-@compiled(squares, vec8, panel, vec8)
-def _emit_squares(builder: Any, rows: Code, v: Code) -> Code:
-    for row in _unpack(builder, rows):
-        v = emit_fma(builder, row, row, v)
-    return v
+def corner(shape: Shape, a: Array, i: int, b: Array, j: int, rows: Panel) -> Panel:
+    """Return the rows plus the products at the end of a row of an upper triangular a, up to its diagonal."""
+    v = shape.vectors
+    for t in range(shape.rows):
+        strip = load_strip(shape, b, i + t, j)
+        added = tuple(
+            simd.fma(simd.splat(a[i + t, i + p // v]), strip[p % v], rows[p]) for p in range(t * v, len(rows))
+        )
+        rows = rows[: t * v] + added
+    return rows
+
+
+@typing_rule(corner)
+def _type_corner(shape: Any, a: Any, i: Any, b: Any, j: Any, rows: Any) -> Any:
+    index = [*typed_index(a, (i, i))[:1], b, *typed_index(b, (i, j))[1:]]
+    if not _is_tuple(rows):
+        raise NumbaTypeError(f"corner wants a panel, not {rows}")
+    return signature(rows, shape, a, *index, rows)
+
+
+@lower_builtin(corner, ShapeType, types.Array, types.intp, types.Array, types.intp, types.UniTuple)
+def _emit_corner(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    shape = sig.args[0].shape
+    _, a, i, b, j, rows = values
+    sums = _unpack(builder, rows)
+    for t in range(shape.rows):
+        at = builder.add(i, I64(t), flags=["nsw"])
+        places = _places(context, builder, sig.args[3], (b, at, j), Shape(1, shape.vectors))
+        vectors = [builder.load(place, align=8, typ=VEC) for place in places]
+        numbers = _numbers(context, builder, sig.args[1], a, [at, at], shape.rows - t)
+        done = t * shape.vectors
+        sums = sums[:done] + _multiply(builder, numbers, vectors, sums[done:])
+    return _pack(builder, sums)
+
+
+def less_squares(rows: Panel, strip: Panel) -> Panel:
+    """Return the strip less the squares of the rows, one after another."""
+    left = list(strip)
+    for p, row in enumerate(rows):
+        left[p % len(left)] = simd.fnma(row, row, left[p % len(left)])
+    return tuple(left)
+
+
+@typing_rule(less_squares)
+def _type_less_squares(rows: Any, strip: Any) -> Any:
+    return signature(strip, rows, strip)
+
+
+@lower_builtin(less_squares, types.UniTuple, types.UniTuple)
+def _emit_less_squares(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    rows, left = (_unpack(builder, value) for value in values)
+    for p, row in enumerate(rows):
+        left[p % len(left)] = emit_fma(builder, builder.fneg(row), row, left[p % len(left)])
+    return _pack(builder, left)
+
+
+def circle(v: Vector, rows: Panel) -> Panel:
+    """Return row t plus v times v rotated by t lanes."""
+    return tuple(simd.fma(v, simd.lanes(np.roll(v, -t)), row) for t, row in enumerate(rows))
+
+
+@typing_rule(circle)
+def _type_circle(v: Any, rows: Any) -> Any:
+    return signature(_tuple_type(CIRCLE), vec8, _tuple_type(CIRCLE))
+
+
+@lower_builtin(circle, vec8, types.UniTuple)
+def _emit_circle(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    v, rows = values
+    turned = (_shuffle(builder, v, v, [(q + t) % LANES for q in range(LANES)]) for t in range(CIRCLE))
+    return _pack(builder, (emit_fma(builder, v, w, row) for w, row in zip(turned, _unpack(builder, rows), strict=True)))
+
+
+def _shuffle(builder: Any, v: Code, w: Code, lanes: list[int]) -> Code:
+    return builder.shuffle_vector(v, w, ir.Constant(ir.VectorType(I32, LANES), lanes))
+
+
+def flip(rows: Panel) -> Panel:
+    """Return the transpose of eight rows of one vector."""
+    return tuple(simd.lanes(column) for column in np.array(rows).T)
+
+
+@typing_rule(flip)
+def _type_flip(rows: Any) -> Any:
+    return signature(_tuple_type(LANES), _tuple_type(LANES))
+
+
+@lower_builtin(flip, types.UniTuple)
+def _emit_flip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    rows = _unpack(builder, values[0])
+    for half in (1, 2, 4):  # exchange the off-diagonal squares of this size, in all squares of twice the size
+        lower = [q if not q & half else LANES + q - half for q in range(LANES)]
+        upper = [q + half if not q & half else LANES + q for q in range(LANES)]
+        pairs = [(p, p + half) for p in range(LANES) if not p & half]
+        for p, q in pairs:
+            rows[p], rows[q] = _shuffle(builder, rows[p], rows[q], lower), _shuffle(builder, rows[p], rows[q], upper)
+    return _pack(builder, rows)

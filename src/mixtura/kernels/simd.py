@@ -12,17 +12,19 @@ LLVM splits the eight lanes into what the processor has: two AVX2 registers, one
 ``fnma(a, b, c)``              c - a * b, rounded once
 ``vmax(a, b)`` ``vmin(a, b)``  the larger, the smaller; b where either is NaN
 ``vsqrt(v)``                   square root, correctly rounded
-``exp(v)``                     within 1 ulp for -708 <= v <= 709; 0 below, also at -inf; NaN for NaN
+``exp2(v)``                    within 1.5 ulp for -1022 <= v <= 1023; 0 below, also at -inf; NaN for NaN
 ``log(v)``                     within 1 ulp for v > 0, even subnormal; -inf at 0, NaN below
 ``hsum(v)`` ``hmax(v)``        sum and largest of the lanes, by halves: ((0+4) + (2+6)) + ((1+5) + (3+7))
 ``lane(v, q)``                 the number in lane q
 ``first(n)``                   1.0 in the first n lanes, 0.0 in the others: the mask of a tail
 ``select(mask, a, b)``         a where the mask is not 0.0, else b
+``bits_above(a, b)``           an integer whose bit q tells whether a > b in lane q, or either is NaN
+``lowest_bit(n)``              the number of the lowest bit of an integer that is not 0
 =============================  =============================================================================
 
 Each word is an ordinary function of NumPy arrays of eight float64, its *double*, followed by the LLVM code to
 which Numba compiles a call of it. So a kernel runs with the same meaning under ``NUMBA_DISABLE_JIT=1``, for
-coverage and debuggers; only ``fma``, ``exp`` and ``log`` may differ there in the last bit. (NumPy warns there
+coverage and debuggers; only ``fma``, ``exp2`` and ``log`` may differ there in the last bit. (NumPy warns there
 where arithmetic makes a NaN; compiled code is silent.)
 
 ``load`` and ``store`` take C-contiguous float64 arrays only, which compilation checks; ``store`` wants a
@@ -45,7 +47,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import lower_builtin
 from numpy.typing import NDArray
 
-from mixtura.kernels._exp_log import exp, log
+from mixtura.kernels._exp_log import exp2, log
 from mixtura.kernels._jit import CHECK_BOUNDS
 from mixtura.kernels._vec8 import (
     F64,
@@ -69,7 +71,8 @@ from mixtura.kernels._vec8 import (
 __all__ = [
     "LANES",
     "Vector",
-    "exp",
+    "bits_above",
+    "exp2",
     "first",
     "fma",
     "fnma",
@@ -79,6 +82,7 @@ __all__ = [
     "lane",
     "load",
     "log",
+    "lowest_bit",
     "select",
     "splat",
     "store",
@@ -338,3 +342,24 @@ def select(mask: Vector, a: Vector, b: Vector) -> Vector:
 compiled(select, vec8, vec8, vec8, vec8)(
     lambda builder, mask, a, b: builder.select(builder.fcmp_unordered("!=", mask, const(0.0)), a, b)
 )
+
+
+def bits_above(a: Vector, b: Vector) -> int:
+    """Return an integer whose bit q tells whether a is above b in lane q, or either is NaN."""
+    return sum(1 << q for q in range(LANES) if not a[q] <= b[q])
+
+
+@compiled(bits_above, types.intp, vec8, vec8)
+def _emit_bits_above(builder: Any, a: Code, b: Code) -> Code:
+    above = builder.fcmp_unordered(">", a, b)
+    return builder.zext(builder.bitcast(above, ir.IntType(LANES)), I64)
+
+
+def lowest_bit(n: int) -> int:
+    """Return the number of the lowest bit of an integer that is not 0."""
+    return (n & -n).bit_length() - 1
+
+
+@compiled(lowest_bit, types.intp, types.intp)
+def _emit_lowest_bit(builder: Any, n: Code) -> Code:
+    return builder.cttz(n, ir.IntType(1)(1))

@@ -14,10 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from itertools import pairwise
-from typing import Any
 
-SLICES = 4  # a thread: small enough that one slow core keeps no other waiting for long
+SHARES = 2  # of what is left for each thread, one slice takes one: no slow core keeps another waiting for long
 MOST_HELPERS = 1024  # of all fits together; they are started as they are needed
 
 _requested: ContextVar[int | None] = ContextVar("mixtura_threads", default=None)
@@ -42,33 +40,44 @@ def default_threads() -> int:
     return int(cpu_count())
 
 
-def launch(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
-    """Run ``kernel(begin, end, *arguments)`` over slices of `blocks` blocks, on the threads allowed.
+def allowed_threads() -> int:
+    """Return how many threads a kernel may use here."""
+    return _requested.get() or default_threads()
 
-    A block writes to a place of its own, so that who runs it cannot change a bit. If this thread is interrupted,
-    no further slice is begun, and those that run are waited for: nobody writes to the arrays after the return.
+
+def share_out(work: Callable[[int, int], None], count: int, most: int) -> None:
+    """Call ``work(begin, end)`` for slices of at most `most` of `count` pieces, on the threads allowed.
+
+    Slices grow smaller as fewer pieces are left, so that all threads end at once. A piece writes to a place of its
+    own, so that who does it cannot change a bit. If this thread is interrupted, no further slice is begun, and those
+    that run are waited for: nobody writes to the arrays after the return.
     """
-    threads = min(_requested.get() or default_threads(), blocks)
-    if threads == 1:
-        kernel(0, blocks, *arguments)
-        return
-    cuts = [blocks * i // (SLICES * threads) for i in range(SLICES * threads + 1)]
-    slices = deque(pairwise(cuts))
+    threads = min(allowed_threads(), count)
+    slices = deque(_slices(count, threads, most))
 
-    def work() -> None:
+    def run() -> None:
         while True:
             try:
                 begin, end = slices.popleft()
             except IndexError:
                 return
-            kernel(begin, end, *arguments)
+            work(begin, end)
 
-    helpers = [_helpers().submit(work) for _ in range(threads - 1)]
+    helpers = [_helpers().submit(run) for _ in range(threads - 1)]
     try:
-        work()
+        run()
     finally:
         slices.clear()
         _wait(helpers)
+
+
+def _slices(count: int, threads: int, most: int) -> Iterator[tuple[int, int]]:
+    begin = 0
+    while begin < count:
+        size = count - begin if threads == 1 else (count - begin) // (SHARES * threads)
+        end = begin + min(max(size, 1), most)
+        yield begin, end
+        begin = end
 
 
 def _wait(helpers: list[Future[None]]) -> None:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from mixtura.kernels import gaussian_1d, gaussian_diag, gaussian_full, gaussian_tied
+from mixtura.grid import Chunk
+from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_narrow, gaussian_tied
 
 
 def warm_up() -> Iterator[str]:
     """Run each kernel once on a few rows, and yield its name when it is ready."""
-    k, d = 1, 2
-    x, unit, matrix = np.zeros((8, d)), np.ones((k, d)), np.eye(d)
-    frame, peaks = (np.zeros(d), np.ones(d)), np.zeros(k)
-    calls: dict[str, Callable[[], Any]] = {
-        "1-D": lambda: gaussian_1d.e_blocks(x[:, 0], None, 0.0, 1.0, unit[:, 0], unit[:, 0], peaks, unit[:, 0]),
-        "full": lambda: gaussian_full.e_blocks(x, None, *frame, unit, matrix[None], peaks, unit),
-        "tied": lambda: gaussian_tied.e_blocks(x, None, *frame, unit, matrix, peaks, unit),
-        "diag, spherical": lambda: gaussian_diag.e_blocks(x, None, *frame, unit, unit, peaks, unit),
+    d = 2
+    x, unit, frame, peaks = np.zeros((8, d)), np.ones((1, d)), (np.zeros(d), np.ones(d)), np.zeros(1)
+    kernels = {
+        "diag, spherical, one column": (gaussian_diag, unit),
+        "full": (gaussian_narrow, np.eye(d)[None]),
+        "full, many columns": (gaussian_full, np.eye(d)[None]),
+        "tied": (gaussian_tied, np.eye(d)),
     }
-    for name, call in calls.items():
-        call()
+    for name, (kernel, factor) in kernels.items():
+        density = (*frame, unit, factor, peaks)
+        list(kernel.e_blocks(Chunk(x), unit, *density))
+        kernel.posterior_rows(x, *density, proba=False)
         yield name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -11,9 +11,9 @@ import numpy as np
 from mixtura._types import FloatArray, IntArray
 from mixtura.families.linalg import is_occupied
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.model import Event, EventKind, Family
-from mixtura.stats import Forest, Stats
-from mixtura.values import same_bits, size_in_bytes
+from mixtura.model import Event, EventKind, Family, Posterior
+from mixtura.stats import Forest, Node, Stats
+from mixtura.values import same_bits
 
 T = TypeVar("T")
 
@@ -65,20 +65,26 @@ class Mixture(Generic[T]):
             components=self.family.suffstats(params.components, chunk.x, resp),
         )
 
-    def e_blocks(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
-        """Return a stack with the sums of each block of a chunk, by the family's compiled kernel."""
-        loglik, weight, sums = self.family.e_blocks(log_weights(params), params.components, chunk.x, chunk.weight)
+    def e_blocks(self, params: MixtureParams[T], chunk: Chunk) -> Iterator[tuple[Node, MixtureStats]]:
+        """Yield the subtrees of the canonical sum over the blocks of a chunk, by the family's compiled kernel."""
         pivot = self.family.pivot(params.components)
-        return MixtureStats(loglik=loglik, weight=weight, pivot=pivot, components=sums)
+        for node, loglik, weight, sums in self.family.e_blocks(log_weights(params), params.components, chunk):
+            yield node, MixtureStats(loglik=loglik, weight=weight, pivot=pivot, components=sums)
+
+    def posterior_rows(self, params: MixtureParams[T], chunk: Chunk, proba: bool) -> Posterior:
+        """Return the posterior of rows by the family's compiled kernel; hopeless rows as in `posterior`."""
+        found = self.family.posterior_rows(log_weights(params), params.components, chunk.x, proba)
+        hopeless = np.isneginf(found.loglik)
+        if hopeless.any():
+            found.labels[hopeless] = params.weights.argmax()
+            if proba:
+                found.resp[hopeless] = params.weights
+        return found
 
     def compiles(self, n_rows: int, n_features: int) -> bool:
         """Tell whether these data repay a compiled kernel and there is one for this machine."""
         repays = n_rows * self.n_components * n_features >= COMPILED_WORK
         return repays and self.family.fused(self.n_components, n_features)
-
-    def stack_bytes(self, params: MixtureParams[T]) -> int:
-        """Return the memory of one block's sums: about that of the parameters."""
-        return size_in_bytes(params)
 
     def posterior(self, params: MixtureParams[T], x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return log-densities (n,) and responsibilities (n, k) of rows (formulas E2, E3).
@@ -135,7 +141,7 @@ class Mixture(Generic[T]):
         forest: Forest[Any] = Forest()
         for b, row in enumerate(range(0, len(x), BLOCK_ROWS)):
             rows = slice(row, row + BLOCK_ROWS)
-            forest.insert(b, self.family.suffstats(theta, x[rows], resp[rows]))
+            forest.insert(0, b, self.family.suffstats(theta, x[rows], resp[rows]))
         return forest.total()
 
     def sample(self, params: MixtureParams[T], n: int, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:

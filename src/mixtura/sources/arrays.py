@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray
-from mixtura.grid import BLOCK_ROWS, WAVE_ROWS, Chunk
+from mixtura.grid import BLOCK_ROWS, CHUNK_ROWS, Chunk
 from mixtura.stats import Forest
 
 R = TypeVar("R")
@@ -34,7 +34,7 @@ class ArraySource:
         x: Array,
         weight: FloatArray | None = None,
         names: tuple[str, ...] | None = None,
-        chunk_rows: int = WAVE_ROWS,
+        chunk_rows: int = CHUNK_ROWS,
     ) -> None:
         self._chunk = Chunk(x, weight)
         self._chunk_rows = -(-chunk_rows // BLOCK_ROWS) * BLOCK_ROWS
@@ -75,8 +75,8 @@ class ArraySource:
 def _find_ranks(weight: FloatArray, ranks: IntArray) -> IntArray:
     """Return where the positive weights of these ascending ranks are, in bounded memory."""
     found, before = [np.empty(0, dtype=np.int64)], 0
-    for start in range(0, len(weight), WAVE_ROWS):
-        positive = np.flatnonzero(weight[start : start + WAVE_ROWS])
+    for start in range(0, len(weight), CHUNK_ROWS):
+        positive = np.flatnonzero(weight[start : start + CHUNK_ROWS])
         here = ranks[(ranks >= before) & (ranks < before + len(positive))]
         found.append(start + positive[here - before])
         before += len(positive)

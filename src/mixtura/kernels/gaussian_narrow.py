@@ -1,0 +1,157 @@
+"""The E-step of Gaussian mixtures with full covariances of few columns.
+
+Vectors run over the rows of a tile throughout, so that nothing is padded. Formulas E4 and S1 to S3 of docs/formulas.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mixtura._types import FloatArray, IntArray
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels._jit import entry_jit, inline_jit, jit
+from mixtura.kernels.gaussian_full import posterior_rows
+from mixtura.kernels.panel import Shape
+from mixtura.kernels.run import sum_blocks
+from mixtura.kernels.simd import fma, hsum, load, splat, store
+from mixtura.kernels.tile import (
+    TILE,
+    fill,
+    fill_weights,
+    fold,
+    levels,
+    log_likelihood,
+    normalize,
+    padded,
+    room,
+    softmax,
+    total,
+    up_to,
+)
+from mixtura.kernels.whiten import log_densities, pack
+from mixtura.stats import Node
+
+__all__ = ["PAIR", "WIDEST", "add_moments", "e_blocks", "posterior_rows"]  # that of wide mixtures does as well
+
+PAIR = Shape.of(2)
+WIDEST = 12  # columns from which vectors had better run over features: benchmarks/fit.py
+
+
+@jit
+def add_moments(
+    zt: FloatArray,  # IN (>= dp, TILE)
+    resp: FloatArray,  # IN (k, TILE)
+    pivot: FloatArray,  # IN (k, dp)
+    c1: FloatArray,  # IN OUT (k, dp, 8)
+    c2: FloatArray,  # IN OUT (k, dp dp, 8)
+) -> None:
+    """Add r (z - p) and r (z - p)(z - p)', lane by lane: in squares of two columns by two, which stay in registers."""
+    dp = pivot.shape[1]
+    for k in range(pivot.shape[0]):
+        for i in range(0, dp, 2):
+            p0, p1 = splat(pivot[k, i]), splat(pivot[k, i + 1])
+            m0, m1 = load(c1, k, i, 0), load(c1, k, i + 1, 0)
+            a, b, c = load(c2, k, i * dp + i, 0), load(c2, k, (i + 1) * dp + i, 0), load(c2, k, (i + 1) * dp + i + 1, 0)
+            for s in range(0, TILE, 8):
+                r = load(resp, k, s)
+                z0, z1 = load(zt, i, s) - p0, load(zt, i + 1, s) - p1
+                r0, r1 = r * z0, r * z1
+                m0, m1 = m0 + r0, m1 + r1
+                a, b, c = fma(r0, z0, a), fma(r1, z0, b), fma(r1, z1, c)
+            store(c1, k, i, 0, m0)
+            store(c1, k, i + 1, 0, m1)
+            store(c2, k, i * dp + i, 0, a)
+            store(c2, k, (i + 1) * dp + i, 0, b)
+            store(c2, k, (i + 1) * dp + i + 1, 0, c)
+            for j in range(0, i, 2):
+                add_products(zt, resp, pivot, c2, k, i, j)
+
+
+@inline_jit
+def add_products(
+    zt: FloatArray,  # IN (>= dp, TILE)
+    resp: FloatArray,  # IN (k, TILE)
+    pivot: FloatArray,  # IN (k, dp)
+    c2: FloatArray,  # IN OUT (k, dp dp, 8)
+    k: int,
+    i: int,
+    j: int,
+) -> None:
+    """Add the products of columns i and i + 1 with columns j and j + 1."""
+    dp = pivot.shape[1]
+    p0, p1, q0, q1 = splat(pivot[k, i]), splat(pivot[k, i + 1]), splat(pivot[k, j]), splat(pivot[k, j + 1])
+    upper, lower = i * dp + j, (i + 1) * dp + j
+    a, b, c, e = load(c2, k, upper, 0), load(c2, k, upper + 1, 0), load(c2, k, lower, 0), load(c2, k, lower + 1, 0)
+    for s in range(0, TILE, 8):
+        r = load(resp, k, s)
+        r0, r1 = r * (load(zt, i, s) - p0), r * (load(zt, i + 1, s) - p1)
+        z0, z1 = load(zt, j, s) - q0, load(zt, j + 1, s) - q1
+        a, b, c, e = fma(r0, z0, a), fma(r0, z1, b), fma(r1, z0, c), fma(r1, z1, e)
+    store(c2, k, upper, 0, a)
+    store(c2, k, upper + 1, 0, b)
+    store(c2, k, lower, 0, c)
+    store(c2, k, lower + 1, 0, e)
+
+
+@entry_jit
+def e_step(
+    x: FloatArray,  # IN (n, d)
+    weight: FloatArray,  # IN (n,) or (0,)
+    cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    factors: FloatArray,  # IN (k, dp, dp)
+    offsets: FloatArray,  # IN (k, dp)
+    peaks: FloatArray,  # IN (k,)
+    pivot: FloatArray,  # IN (k, dp)
+    out: FloatArray,  # OUT (m, size)
+) -> None:
+    """Write log-likelihood, weight and moments of each subtree of blocks."""
+    d = x.shape[1]
+    k, dp = pivot.shape
+    d8 = (d + 7) // 8 * 8
+    zr, zt = room((d8 // 8 * TILE, 8)), room((d8, TILE))
+    joint, top, density, w = room((k, TILE)), room((TILE,)), room((TILE,)), room((TILE,))
+    c0, c1, c2 = room((k, 8)), room((k, dp, 8)), room((k, dp * dp, 8))
+    sums = np.empty((levels(cuts), out.shape[1]))
+    for m in range(out.shape[0]):
+        depth = 0
+        for b in range(cuts[m], cuts[m + 1]):
+            c0[:] = 0.0
+            c1[:] = 0.0
+            c2[:] = 0.0
+            loglik, weights = splat(0.0), splat(0.0)
+            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            for row in range(b * BLOCK_ROWS, stop, TILE):
+                count = min(TILE, stop - row)
+                fill_weights(weight, row, count, w)
+                fill(x, row, count, shift, scale, zr, zt)
+                log_densities(PAIR, zt, factors, offsets, peaks, joint)
+                softmax(joint, top, density)
+                loglik = loglik + log_likelihood(top, density, w)
+                weights = weights + total(w)
+                normalize(joint, density, w, c0)
+                add_moments(zt, joint, pivot, c1, c2)
+            mine = sums[depth]
+            mine[0], mine[1] = hsum(loglik), hsum(weights)
+            first, second = 2 + k, 2 + k + k * d
+            for i in range(k):
+                mine[2 + i] = hsum(load(c0, i, 0))
+                for j in range(d):
+                    mine[first] = hsum(load(c1, i, j, 0))
+                    first += 1
+                    for h in range(j + 1):
+                        mine[second] = hsum(load(c2, i, j * dp + h, 0))
+                        second += 1
+            depth = fold(sums, depth, b + 1 - cuts[m])
+        out[m] = sums[0]
+
+
+def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight and packed moments of the subtrees of a chunk; `density` as for `pack`."""
+    k, d = pivot.shape
+    size = 2 + k * (1 + d + d * (d + 1) // 2)
+    work = k * (2 * d * d + 8 * d + 100)
+    return sum_blocks(e_step, chunk, size, work, *pack(PAIR.rows, *density), padded(pivot, up_to(PAIR.rows, d)))

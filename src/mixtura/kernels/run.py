@@ -1,0 +1,99 @@
+"""Kernels over the rows of a chunk: cut into slices, shared out to threads, their sums put in canonical order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mixtura._types import FloatArray, IntArray
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels.threads import allowed_threads, share_out
+from mixtura.stats import Forest, Node
+
+SUBTREES = 16  # a thread: few enough that they cost nothing to add, enough that the threads end together
+SUMS_BYTES = 1 << 25  # most memory for the sums of the subtrees of a chunk
+SLICE_VALUES = 1 << 20  # rows times columns of one call: what another dtype or layout is copied to
+SLICE_WORK = 1 << 32  # operations of one call: it stays under 0.3 s, so that Ctrl-C is heard
+
+NOTHING = np.empty(0)
+NOTHING.flags.writeable = False  # as all input: see `tile.constant`
+
+Kernel = Callable[..., None]
+
+
+def sum_blocks(
+    kernel: Kernel, chunk: Chunk, size: int, work: int, *arguments: Any
+) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield the complete subtrees of the canonical sum over the blocks of a chunk.
+
+    Parameters
+    ----------
+    kernel : callable
+        Called with rows, weights, cuts between subtrees, `arguments` and the array for the sums of each subtree.
+    chunk : Chunk
+        The rows.
+    size : int
+        How many sums there are.
+    work : int
+        Operations a row.
+    """
+    n, d = chunk.x.shape
+    blocks = -(-n // BLOCK_ROWS)
+    fewest = max(blocks // (SUBTREES * allowed_threads()), 8 * size * blocks // SUMS_BYTES, 1)
+    most = _blocks_a_slice(d, work)
+    nodes = _cover(chunk.first, blocks, min(fewest, most).bit_length() - 1)
+    starts = [(index << level) - chunk.first for level, index in nodes]
+    cuts = np.array([*starts, blocks])
+    out = np.empty((len(nodes), size))
+
+    def run(begin: int, end: int) -> None:
+        rows = chunk.rows(cuts[begin] * BLOCK_ROWS, cuts[end] * BLOCK_ROWS).packed()
+        weight = NOTHING if rows.weight is None else _read_only(rows.weight)
+        kernel(_read_only(rows.x), weight, cuts[begin : end + 1] - cuts[begin], *arguments, out[begin:end])
+
+    share_out(run, len(nodes), max(1, most >> nodes[0][0]))
+    forest: Forest[FloatArray] = Forest()
+    for (level, index), sums in zip(nodes, out, strict=True):
+        forest.insert(level, index, sums)
+    return forest.nodes()
+
+
+def map_rows(
+    kernel: Kernel, x: Any, k: int, work: int, *arguments: Any, proba: bool
+) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities (n,), labels (n,) and responsibilities, (n, k) or without `proba` (0, k), of rows."""
+    n, d = x.shape
+    blocks = -(-n // BLOCK_ROWS)
+    loglik, labels, resp = np.empty(n), np.empty(n, dtype=np.int64), np.empty((n if proba else 0, k))
+
+    def run(begin: int, end: int) -> None:
+        rows = slice(begin * BLOCK_ROWS, end * BLOCK_ROWS)
+        part = np.ascontiguousarray(x[rows], dtype=np.float64)
+        kernel(_read_only(part), *arguments, loglik[rows], labels[rows], resp[rows])
+
+    share_out(run, blocks, _blocks_a_slice(d, work))
+    return loglik, labels, resp
+
+
+def _blocks_a_slice(d: int, work: int) -> int:
+    return max(1, min(SLICE_VALUES // d, SLICE_WORK // work) // BLOCK_ROWS)
+
+
+def _cover(first: int, blocks: int, level: int) -> list[Node]:
+    """Cut blocks into complete aligned subtrees of at most this level."""
+    nodes, end = [], first + blocks
+    while first < end:
+        highest = min(level, (end - first).bit_length() - 1)
+        while first % (1 << highest):
+            highest -= 1
+        nodes.append((highest, first >> highest))
+        first += 1 << highest
+    return nodes
+
+
+def _read_only(array: FloatArray) -> FloatArray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
