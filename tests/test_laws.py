@@ -178,4 +178,4 @@ def _permute(params: Any, order: Any) -> Any:
     """Reorder every array that has one entry a component (no case has as many columns as components)."""
     if is_dataclass(params):
         return replace(params, **{f.name: _permute(getattr(params, f.name), order) for f in fields(params)})
-    return params[order] if len(params) == len(order) else params
+    return params[order] if np.ndim(params) and len(params) == len(order) else params

@@ -215,7 +215,7 @@ for kernel, d in (gaussian_full, 21), (gaussian_narrow, 11), (gaussian_tied, 11)
     factors = np.tril(rng.standard_normal((k, d, d)))
     factors = factors[0] if kernel is gaussian_tied else factors
     density = np.zeros(d), np.ones(d), rng.standard_normal((k, d)), factors, np.zeros(k)
-    for node, sums in kernel.e_blocks(Chunk(rng.standard_normal((3000, d))), np.zeros((k, d)), *density):
+    for node, sums in kernel.e_blocks(Chunk(rng.standard_normal((3000, d))), np.zeros((k, d)), np.zeros(k), *density):
         print(sums.tobytes().hex())
 """
 

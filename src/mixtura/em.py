@@ -25,6 +25,8 @@ from mixtura.stats import Stats
 P = TypeVar("P")
 S = TypeVar("S", bound=Stats)
 
+REPEATS = 2  # most passes that a model may ask for at the same parameters; more could not help
+
 Fit = Generator[P, S, "EMResult[P]"]
 
 
@@ -138,7 +140,7 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
     Parameters
     ----------
     model : Model
-        Gives ``m_step``, ``log_prior`` and ``recentre``.
+        Gives ``m_step``, ``log_prior`` and ``refine``.
     params : P
         Where to start.
     tol : float
@@ -160,7 +162,9 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
     while True:
         stats = yield params
         trace.passes += 1
-        if stats.is_finite() and (better := model.recentre(stats, params)) is not None:
+        for _ in range(REPEATS):
+            if not stats.is_finite() or (better := model.refine(stats, params)) is None:
+                break
             params = better
             stats = yield params
             trace.passes += 1

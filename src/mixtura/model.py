@@ -105,8 +105,8 @@ class Model(Protocol[P, S]):
     def m_step(self, stats: S, params: P, /) -> tuple[P, Sequence[Event]]:
         """Return the parameters that maximize the expected objective, and what happened to components."""
 
-    def recentre(self, stats: S, params: P, /) -> P | None:
-        """Return the same parameters about a better pivot if `stats` lost too many digits to theirs."""
+    def refine(self, stats: S, params: P, /) -> P | None:
+        """Return the same parameters, to be evaluated another way, if `stats` are not as exact as they could be."""
 
     def same(self, a: P, b: P, /) -> bool:
         """Tell whether two parameters are equal bit for bit."""
@@ -140,7 +140,7 @@ class Family(Protocol[T, M]):
     def update(self, sums: M, theta: T, /) -> tuple[T, Sequence[Event]]:
         """Return the parameters that maximize the expected log-density."""
 
-    def recentre(self, sums: M, theta: T, /) -> T | None:
+    def refine(self, sums: M, theta: T, /) -> T | None:
         """Return `theta` about a better pivot where `sums` lost too many digits to the present one."""
 
     def pivot(self, theta: T, /) -> str:
@@ -161,8 +161,13 @@ class Family(Protocol[T, M]):
     def fused(self, n_components: int, n_features: int, /) -> bool:
         """Tell whether there is a compiled kernel for mixtures of this size."""
 
-    def e_blocks(self, log_weights: FloatArray, theta: T, chunk: Chunk, /) -> Iterator[tuple[Node, float, float, M]]:
-        """Run that kernel: yield level and index, log-likelihood, weight and sums of the subtrees of a chunk."""
+    def e_blocks(
+        self, log_weights: FloatArray, theta: T, chunk: Chunk, negligible: float, /
+    ) -> Iterator[tuple[Node, float, float, M]]:
+        """Run that kernel: yield level and index, log-likelihood, weight and sums of the subtrees of a chunk.
+
+        It may leave a row out of the sums of a component whose density is less than `negligible` of the mixture's.
+        """
 
     def posterior_rows(self, log_weights: FloatArray, theta: T, x: Array, proba: bool, /) -> Posterior:
         """Run the kernel of the posterior over rows."""

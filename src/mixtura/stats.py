@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -67,7 +67,14 @@ class Stats(Sums):
         return super().__add__(other)
 
 
-S = TypeVar("S")  # whatever adds
+class Adds(Protocol):
+    """What a tree can sum."""
+
+    def __add__(self, other: Any, /) -> Any:
+        """Return the sum."""
+
+
+S = TypeVar("S", bound=Adds)
 Node = tuple[int, int]  # level and index of a subtree
 
 

@@ -75,10 +75,8 @@ class Full(_Matrices[Moments]):
         return np.diagonal(covariances, axis1=1, axis2=2)
 
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
-        parts = [well_conditioned(c, floor) for c in covariances]
-        kept = np.array([part[0] for part in parts])
-        factors = invert_lower(np.array([part[1] for part in parts]))
-        return kept, factors, [j for j, part in enumerate(parts) if part[2]]
+        kept, roots, raised = well_conditioned(covariances, floor)
+        return kept, invert_lower(roots), np.flatnonzero(raised).tolist()
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.column_stack([_norm((z - m) @ f.T) for m, f in zip(means, factors, strict=True)])
@@ -140,8 +138,8 @@ class Tied(_Matrices[PooledMoments]):
         return np.broadcast_to(np.diagonal(covariances), (k, d))
 
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
-        kept, root, raised = well_conditioned(covariances, floor)
-        return kept, invert_lower(root), [0] if raised else []
+        kept, roots, raised = well_conditioned(covariances[None], floor)
+        return kept[0], invert_lower(roots[0]), [0] if raised[0] else []
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.column_stack([_norm((z - m) @ factors.T) for m in means])

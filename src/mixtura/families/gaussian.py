@@ -112,7 +112,7 @@ class Gaussian:
         covariances = self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
         return self._assemble(theta.frame, theta.pivot + shift, covariances)
 
-    def recentre(self, sums: Any, theta: GaussianParams) -> GaussianParams | None:
+    def refine(self, sums: Any, theta: GaussianParams) -> GaussianParams | None:
         """Return `theta` about the means that `sums` give, if these are so many sigma away that digits are lost.
 
         Variances about the new mean are found by subtraction; after a move of t sigma that costs eps t**2.
@@ -166,12 +166,16 @@ class Gaussian:
         return has_fma()
 
     def e_blocks(
-        self, log_weights: FloatArray, theta: GaussianParams, chunk: Chunk
+        self, log_weights: FloatArray, theta: GaussianParams, chunk: Chunk, negligible: float
     ) -> Iterator[tuple[Node, float, float, Sums]]:
-        """Run the compiled E-step: yield level and index, log-likelihood, weight and sums of subtrees of a chunk."""
+        """Run the compiled E-step: yield level and index, log-likelihood, weight and sums of subtrees of a chunk.
+
+        A row may be left out of the moments of a component whose density is less than `negligible` of the mixture's.
+        """
         k, d = theta.means.shape
-        kernel = self.covariance.kernel(d)
-        for node, sums in kernel.e_blocks(chunk, theta.pivot, *self._kernel_density(log_weights, theta)):
+        density = self._kernel_density(log_weights, theta)
+        least = negligible * np.exp(log_weights)
+        for node, sums in self.covariance.kernel(d).e_blocks(chunk, theta.pivot, least, *density):
             yield node, float(sums[0]), float(sums[1]), self.covariance.unpack(sums[2:], k, d)
 
     def posterior_rows(self, log_weights: FloatArray, theta: GaussianParams, x: Array, proba: bool) -> Posterior:

@@ -45,32 +45,51 @@ def invert_lower(lower: FloatArray) -> FloatArray:
     return inverse
 
 
-def well_conditioned(covariance: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
-    """Return one covariance (d, d), its lower Cholesky factor, and whether it had to be raised to the floor.
+def well_conditioned(covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return covariances (k, d, d), their lower Cholesky factors, and which had to be raised to the floor (d,).
 
-    Variances are kept at ``floor**2`` and the eigenvalues of the correlation matrix above rounding, so that the
-    factor always exists. A covariance that needs neither is returned as it is.
+    Variances are kept at ``floor**2`` and the eigenvalues of the correlation matrices above rounding, so that the
+    factors always exist. A covariance that needs neither is returned as it is.
     """
-    variances = np.diagonal(covariance)
+    variances = np.diagonal(covariances, axis1=1, axis2=2)
     low = variances < floor**2
     sd = np.where(low, floor, np.sqrt(np.maximum(variances, 0.0)))
-    correlation = np.clip(covariance / sd[:, None] / sd, -1.0, 1.0)
-    correlation[low, :] = correlation[:, low] = 0.0  # what is left there is rounding
-    np.fill_diagonal(correlation, 1.0)
-    least = SINGULAR * len(sd)
+    correlations = np.clip(covariances / sd[:, :, None] / sd[:, None, :], -1.0, 1.0)
+    correlations[low[:, :, None] | low[:, None, :]] = 0.0  # what is left there is rounding
+    diagonal = np.arange(len(floor))
+    correlations[:, diagonal, diagonal] = 1.0
+    roots, raised = _roots(correlations)
+    raised |= low.any(axis=1)
+    lifted = correlations * sd[:, :, None] * sd[:, None, :]
+    kept = np.where(raised[:, None, None], lifted, covariances)
+    return kept, roots * sd[:, :, None], raised
+
+
+def _roots(correlations: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Return the Cholesky factors of correlation matrices, and which of these, singular, were lifted in place."""
+    least = SINGULAR * correlations.shape[-1]
+    try:
+        roots = np.linalg.cholesky(correlations)  # all at once
+        singular = (np.diagonal(roots, axis1=1, axis2=2) ** 2 < least).any(axis=1)
+    except np.linalg.LinAlgError:
+        roots = np.empty_like(correlations)
+        singular = np.ones(len(correlations), dtype=np.bool_)
+    for j in np.flatnonzero(singular):
+        roots[j], singular[j] = _lift(correlations[j], least)
+    return roots, singular
+
+
+def _lift(correlation: FloatArray, least: float) -> tuple[FloatArray, bool]:
+    """Return the Cholesky factor of one matrix, and whether its eigenvalues had to be lifted in place."""
     try:
         root = np.linalg.cholesky(correlation)
-        singular = bool((np.diagonal(root) ** 2 < least).any())
+        if (np.diagonal(root) ** 2 >= least).all():
+            return root, False
     except np.linalg.LinAlgError:
-        singular = True
-    if singular:
-        values, vectors = np.linalg.eigh(correlation)
-        correlation = (vectors * np.maximum(values, 2 * least)) @ vectors.T
-        root = np.linalg.cholesky(correlation)
-    raised = singular or bool(low.any())
-    if raised:
-        covariance = correlation * np.outer(sd, sd)
-    return covariance, np.asarray(root * sd[:, None], dtype=np.float64), raised
+        pass
+    values, vectors = np.linalg.eigh(correlation)
+    correlation[:] = (vectors * np.maximum(values, 2 * least)) @ vectors.T
+    return np.linalg.cholesky(correlation), True
 
 
 def from_triangle(packed: FloatArray, d: int) -> FloatArray:

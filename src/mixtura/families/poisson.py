@@ -67,7 +67,7 @@ class Poisson:
         """Return the mean count of each component and column (formula M7)."""
         return PoissonParams(rates=ratio(sums.s1, sums.s0, theta.rates)), []
 
-    def recentre(self, sums: PoissonSums, theta: PoissonParams) -> None:
+    def refine(self, sums: PoissonSums, theta: PoissonParams) -> None:
         """Return None: sums of counts have no pivot."""
 
     def pivot(self, theta: PoissonParams) -> str:
@@ -95,7 +95,7 @@ class Poisson:
         """Return False: the composed path serves counts of any size."""
         return False
 
-    def e_blocks(self, log_weights: FloatArray, theta: Any, chunk: Any) -> Any:
+    def e_blocks(self, log_weights: FloatArray, theta: Any, chunk: Any, negligible: float) -> Any:
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError("the Poisson family has no compiled kernel")
 

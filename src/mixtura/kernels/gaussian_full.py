@@ -17,12 +17,14 @@ from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
 from mixtura.kernels.tile import (
     TILE,
+    constant,
+    fetch,
     fill,
     fill_weights,
     fold,
     levels,
     log_likelihood,
-    normalize,
+    normalize_roots,
     padded,
     room,
     softmax,
@@ -42,31 +44,30 @@ APART = 32  # lines between what is read and what is written in step: half a pag
 
 @jit
 def choose(
-    resp: FloatArray,  # IN (k, TILE)
+    roots: FloatArray,  # IN (k, TILE) roots of w r
     k: int,
+    least: float,  # root of r from which a row matters
+    w: FloatArray,  # IN (TILE,) roots of the weights
     chosen: IntArray,  # OUT (TILE,) rows of the tile
-    root: FloatArray,  # OUT (TILE,) roots of their responsibilities, 0 in the row after the last
+    root: FloatArray,  # OUT (TILE,) their roots, and 0 after the last
 ) -> int:
     """Choose the rows that matter to component `k`, in their order; return how many."""
-    zero = splat(0.0)
     count = 0
     for s in range(0, TILE, 8):
-        left = bits_above(load(resp, k, s), zero)
+        left = bits_above(load(roots, k, s), splat(least) * load(w, s))
         if left == ALL:
             for q in range(8):
                 chosen[count + q] = s + q
-            store(root, count, load(resp, k, s))
+            store(root, count, load(roots, k, s))
             count += 8
-            continue
-        while left:
-            row = s + lowest_bit(left)
-            chosen[count], root[count] = row, resp[k, row]
-            count += 1
-            left &= left - 1
+        else:
+            while left:
+                row = s + lowest_bit(left)
+                chosen[count], root[count] = row, roots[k, row]
+                count += 1
+                left &= left - 1
     if count < TILE:
         chosen[count], root[count] = 0, 0.0
-    for s in range(0, count, 8):
-        store(root, s, vsqrt(load(root, s)))
     return count
 
 
@@ -122,7 +123,9 @@ def add_products(
 @jit
 def add_moments(
     zr: FloatArray,  # IN (d8 / 8 TILE, 8)
-    resp: FloatArray,  # IN (k, TILE)
+    roots: FloatArray,  # IN (k, TILE) roots of w r
+    least: FloatArray,  # IN (k,) roots of r from which a row matters
+    w: FloatArray,  # IN (TILE,) roots of the weights
     pivot: FloatArray,  # IN (k, d8)
     chosen: IntArray,  # TMP (TILE,)
     root: FloatArray,  # TMP (TILE,)
@@ -130,9 +133,9 @@ def add_moments(
     c1: FloatArray,  # IN OUT (k, d8)
     c2: FloatArray,  # IN OUT (k, height, 8)
 ) -> None:
-    """Add r (z - p) and r (z - p)(z - p)', the latter as products of sqrt(r) (z - p)."""
+    """Add r (z - p) and r (z - p)(z - p)', the latter as products of sqrt(r) (z - p), of the rows that matter."""
     for k in range(pivot.shape[0]):
-        count = choose(resp, k, chosen, root)
+        count = choose(roots, k, least[k], w, chosen, root)
         centre_rows(zr, chosen, root, count, pivot, k, rows, c1)
         add_products(rows, count, c2[k])
 
@@ -179,6 +182,7 @@ def e_step(
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     pivot: FloatArray,  # IN (k, d8)
+    least: FloatArray,  # IN (k,) roots of r from which a row matters
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight and moments of each subtree of blocks."""
@@ -203,12 +207,15 @@ def e_step(
                 count = min(TILE, stop - row)
                 fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zr, zt)
+                fetch(x, row + TILE)
                 log_densities(QUAD, zt, factors, offsets, peaks, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w)
                 weights = weights + total(w)
-                normalize(joint, density, w, c0)
-                add_moments(zr, joint, pivot, chosen, root, rows, c1, c2)
+                normalize_roots(joint, density, w, c0)
+                for s in range(0, TILE, 8):
+                    store(w, s, vsqrt(load(w, s)))
+                add_moments(zr, joint, least, w, pivot, chosen, root, rows, c1, c2)
             mine = sums[depth]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             for i in range(k):
@@ -244,12 +251,18 @@ def posterior(
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 
 
-def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
-    """Yield log-likelihood, weight and packed moments of the subtrees of a chunk; `density` as for `pack`."""
+def e_blocks(
+    chunk: Chunk, pivot: FloatArray, least: FloatArray, *density: FloatArray
+) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight and packed moments of the subtrees of a chunk; `density` as for `pack`.
+
+    A row whose responsibility is not above `least` (k,) is left out of the moments.
+    """
     k, d = pivot.shape
     size = 2 + k * (1 + d + d * (d + 1) // 2)
     work = k * (2 * d * d + 8 * d + 100)
-    return sum_blocks(e_step, chunk, size, work, *pack(QUAD.rows, *density), padded(pivot, up_to(8, d)))
+    arguments = (*pack(QUAD.rows, *density), padded(pivot, up_to(8, d)), constant(np.sqrt(least)))
+    return sum_blocks(e_step, chunk, size, work, *arguments)
 
 
 def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:

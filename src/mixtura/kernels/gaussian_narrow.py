@@ -18,6 +18,7 @@ from mixtura.kernels.run import sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import (
     TILE,
+    fetch,
     fill,
     fill_weights,
     fold,
@@ -128,6 +129,7 @@ def e_step(
                 count = min(TILE, stop - row)
                 fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zr, zt)
+                fetch(x, row + TILE)
                 log_densities(PAIR, zt, factors, offsets, peaks, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w)
@@ -149,8 +151,13 @@ def e_step(
         out[m] = sums[0]
 
 
-def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
-    """Yield log-likelihood, weight and packed moments of the subtrees of a chunk; `density` as for `pack`."""
+def e_blocks(
+    chunk: Chunk, pivot: FloatArray, _least: FloatArray, *density: FloatArray
+) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight and packed moments of the subtrees of a chunk; `density` as for `pack`.
+
+    No row is left out: that would not pay here.
+    """
     k, d = pivot.shape
     size = 2 + k * (1 + d + d * (d + 1) // 2)
     work = k * (2 * d * d + 8 * d + 100)

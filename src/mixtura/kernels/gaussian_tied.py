@@ -20,10 +20,11 @@ from mixtura.kernels.panel import store_panel
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
-    LOG2_E,
-    ROOT_HALF_LOG2_E,
+    LOG4_E,
+    ROOT_HALF_LOG4_E,
     TILE,
     constant,
+    fetch,
     fill,
     fill_weights,
     fold,
@@ -152,6 +153,7 @@ def e_step(
                 count = min(TILE, stop - row)
                 fill_weights(weight, row, count, w[0])
                 fill(x, row, count, shift, scale, zr, zt)
+                fetch(x, row + TILE)
                 log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w[0])
@@ -205,8 +207,13 @@ def posterior(
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 
 
-def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
-    """Yield log-likelihood, weight and packed pooled moments of the subtrees of a chunk; `density` as for `pack`."""
+def e_blocks(
+    chunk: Chunk, pivot: FloatArray, _least: FloatArray, *density: FloatArray
+) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight and packed pooled moments of the subtrees of a chunk; `density` as for `pack`.
+
+    No row is left out: that would not pay here.
+    """
     k, d = pivot.shape
     dp = up_to(PAIR.rows, d)
     size = 2 + k * (1 + d) + d * (d + 1) // 2 + k * (k + 1) // 2
@@ -225,11 +232,11 @@ def pack(
 ) -> tuple[FloatArray, ...]:
     """Return shift, scale, transposed factor, offsets and peaks as kernels take them."""
     dp = up_to(PAIR.rows, means.shape[1])
-    factor = factor * ROOT_HALF_LOG2_E
+    factor = factor * ROOT_HALF_LOG4_E
     return (
         constant(shift),
         constant(scale),
         padded(factor.T, dp, dp),
         padded(means @ factor.T, dp),
-        constant(peaks * LOG2_E),
+        constant(peaks * LOG4_E),
     )

@@ -41,7 +41,7 @@ from numba.core.typing.templates import AttributeTemplate, infer_getattr, signat
 from numba.extending import lower_builtin, register_model, typeof_impl
 
 from mixtura.kernels import simd
-from mixtura.kernels._vec8 import F64, I32, I64, LANES, VEC, Code, emit_fma, emit_splat, vec8
+from mixtura.kernels._vec8 import F64, I32, I64, LANES, VEC, Code, emit_fma, emit_splat, lanes, vec8
 from mixtura.kernels.simd import Array, Vector, address, typed_index, typing_rule
 
 __all__ = [
@@ -107,7 +107,10 @@ register_model(ShapeType)(models.OpaqueModel)
 class _ShapeAttributes(AttributeTemplate):
     key = ShapeType
 
-    def generic_resolve(self, shape_type: Any, name: str) -> Any:
+    def resolve_rows(self, shape_type: Any) -> Any:
+        return types.intp
+
+    def resolve_width(self, shape_type: Any) -> Any:
         return types.intp
 
 
@@ -364,7 +367,7 @@ def _emit_less_squares(context: Any, builder: Any, sig: Any, values: Any) -> Cod
 
 def circle(v: Vector, rows: Panel) -> Panel:
     """Return row t plus v times v rotated by t lanes."""
-    return tuple(simd.fma(v, simd.lanes(np.roll(v, -t)), row) for t, row in enumerate(rows))
+    return tuple(simd.fma(v, lanes(np.roll(v, -t)), row) for t, row in enumerate(rows))
 
 
 @typing_rule(circle)
@@ -379,13 +382,13 @@ def _emit_circle(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     return _pack(builder, (emit_fma(builder, v, w, row) for w, row in zip(turned, _unpack(builder, rows), strict=True)))
 
 
-def _shuffle(builder: Any, v: Code, w: Code, lanes: list[int]) -> Code:
-    return builder.shuffle_vector(v, w, ir.Constant(ir.VectorType(I32, LANES), lanes))
+def _shuffle(builder: Any, v: Code, w: Code, order: list[int]) -> Code:
+    return builder.shuffle_vector(v, w, ir.Constant(ir.VectorType(I32, LANES), order))
 
 
 def flip(rows: Panel) -> Panel:
     """Return the transpose of eight rows of one vector."""
-    return tuple(simd.lanes(column) for column in np.array(rows).T)
+    return tuple(lanes(column) for column in np.array(rows).T)
 
 
 @typing_rule(flip)

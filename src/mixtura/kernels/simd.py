@@ -18,6 +18,7 @@ LLVM splits the eight lanes into what the processor has: two AVX2 registers, one
 ``lane(v, q)``                 the number in lane q
 ``first(n)``                   1.0 in the first n lanes, 0.0 in the others: the mask of a tail
 ``select(mask, a, b)``         a where the mask is not 0.0, else b
+``prefetch(a, i, j)``          asks for the cache line of ``a[i, j]``, which may lie outside: nothing happens then
 ``bits_above(a, b)``           an integer whose bit q tells whether a > b in lane q, or either is NaN
 ``lowest_bit(n)``              the number of the lowest bit of an integer that is not 0
 =============================  =============================================================================
@@ -83,6 +84,7 @@ __all__ = [
     "load",
     "log",
     "lowest_bit",
+    "prefetch",
     "select",
     "splat",
     "store",
@@ -209,6 +211,31 @@ def _emit_store(context: Any, builder: Any, sig: Any, values: Any) -> Code:
 for _index in ([types.intp], [types.intp] * 2, [types.intp] * 3):
     lower_builtin(load, types.Array, *_index)(_emit_load)
     lower_builtin(store, types.Array, *_index, vec8)(_emit_store)
+
+
+def prefetch(a: Array, i: int, j: int) -> None:
+    """Ask for the cache line of ``a[i, j]``: a hint to the memory, which may also point outside the array."""
+
+
+@typing_rule(prefetch)
+def _type_prefetch(a: Any, i: Any, j: Any) -> Any:
+    return signature(types.void, a, *typed_index(a, (i, j)))
+
+
+@lower_builtin(prefetch, types.Array, types.intp, types.intp)
+def _emit_prefetch(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    array, i, j = values
+    fields = context.make_array(sig.args[0])(context, builder, array)
+    columns = cgutils.unpack_tuple(builder, fields.shape, 2)[1]
+    place = builder.gep(fields.data, [builder.add(builder.mul(i, columns), j)], source_etype=F64)
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+    hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(hint, [builder.bitcast(place, byte), I32(0), I32(READ_TO_L2), I32(1)])
+    return context.get_dummy_value()
+
+
+READ_TO_L2 = 2  # LLVM's degree of locality: kept in L2
 
 
 # -------------------------------------------------------------------------------- arithmetic

@@ -1,12 +1,14 @@
 """What every mixture kernel does with a tile of rows: enter the frame, turn log-densities into shares, hand on sums.
 
 A tile stays in cache. Its last rows are padding where the data end; padding has weight 0 and adds nothing.
-Log-densities are to base 2 inside the kernels: an exponential less work.
+Inside the kernels log-densities are to base 4: a power of two then is the square root of a share, which the second
+moments want, and no root has to be taken.
 """
 
 from __future__ import annotations
 
-from math import log2, sqrt
+from math import log as natural_log
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -14,15 +16,15 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.panel import Shape, flip, load_panel, store_panel
-from mixtura.kernels.simd import exp2, fma, hmax, load, log, select, splat, store, vmax, vmin
+from mixtura.kernels.simd import exp2, fma, hmax, load, log, prefetch, select, splat, store, vmax, vmin, vsqrt
 
 TILE = 64  # k x TILE shares and d x TILE values stay in L2 together; a multiple of four vectors
-LINE = 8  # values in a cache line
+PAGE = 512  # values in a page of memory
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
-LN2 = np.log(2.0)
-LOG2_E = log2(np.e)
-ROOT_HALF_LOG2_E = sqrt(LOG2_E / 2)  # a factor times this: -|y|^2 then is a log-density to base 2
+LN4 = natural_log(4.0)
+LOG4_E = 1.0 / LN4
+ROOT_HALF_LOG4_E = sqrt(LOG4_E / 2)  # a factor times this: -|y|^2 then is a log-density to base 4
 
 
 # -------------------------------------------------------------------------------- workspace
@@ -34,8 +36,8 @@ def room(shape: tuple[int, ...]) -> FloatArray:
     size = 1
     for n in shape:
         size *= n
-    flat = np.zeros(size + LINE)
-    skip = -(flat.ctypes.data // 8) % LINE
+    flat = np.zeros(size + PAGE)
+    skip = -(flat.ctypes.data // 8) % PAGE
     return flat[skip : skip + size].reshape(shape)
 
 
@@ -91,25 +93,36 @@ def fill(
             store_panel(SQUARE, zt, j, s, flip(load_panel(SQUARE, zr, block + s, 0)))
 
 
+@inline_jit
+def fetch(x: FloatArray, row: int) -> None:
+    """Ask for the rows of the tile that begins at `row`, so that they come while another is worked on."""
+    d = x.shape[1]
+    for at in range(0, TILE * d, 8):
+        prefetch(x, row, at)
+
+
 # -------------------------------------------------------------------------------- shares
 
 
 @jit
 def softmax(
-    joint: FloatArray,  # IN log2 pi_k f_k(z), OUT the same over the largest, no logarithm: (k, TILE)
+    joint: FloatArray,  # IN log4 pi_k f_k(z), OUT roots of the same over the largest, no logarithm: (k, TILE)
     top: FloatArray,  # OUT (TILE,) the largest
-    density: FloatArray,  # OUT (TILE,) the sum of the shares
+    density: FloatArray,  # OUT (TILE,) the sum of the squared roots
 ) -> None:
-    """Turn log-densities into shares that still are to be divided by their sum (formulas E2, E3). A NaN stays."""
+    """Turn log-densities into roots of shares that still are to be divided by their sum (formulas E2, E3).
+
+    A NaN stays.
+    """
     for s in range(0, TILE, 8):
         largest = splat(LOWEST)
         for k in range(joint.shape[0]):
             largest = vmax(load(joint, k, s), largest)
         total = splat(0.0)
         for k in range(joint.shape[0]):
-            share = exp2(load(joint, k, s) - largest)
-            store(joint, k, s, share)
-            total = total + share
+            root = exp2(load(joint, k, s) - largest)
+            store(joint, k, s, root)
+            total = fma(root, root, total)
         store(top, s, largest)
         store(density, s, total)
 
@@ -132,40 +145,67 @@ def log_likelihood(
         for s in range(0, TILE, 8):
             tops = tops + load(top, s)
             product = product * load(density, s)
-        return splat(w[0]) * fma(splat(LN2), tops, log(product))
+        return splat(w[0]) * fma(splat(LN4), tops, log(product))
     total, zero = splat(0.0), splat(0.0)
     for s in range(0, TILE, 8):
         weight = load(w, s)
-        total = total + select(weight, weight * fma(splat(LN2), load(top, s), log(load(density, s))), zero)
+        total = total + select(weight, weight * fma(splat(LN4), load(top, s), log(load(density, s))), zero)
     return total
+
+
+@inline_jit
+def over_density(
+    density: FloatArray,  # IN (TILE,), OUT w / density
+    w: FloatArray,  # IN (TILE,)
+) -> None:
+    """Divide the weights by the densities; a row of weight 0 gets 0, even where its density is 0."""
+    for s in range(0, TILE, 8):
+        weight = load(w, s)
+        store(density, s, select(weight, weight / load(density, s), splat(0.0)))
 
 
 @jit
 def normalize(
-    joint: FloatArray,  # IN shares, OUT w r: (k, TILE)
+    joint: FloatArray,  # IN roots of shares, OUT w r: (k, TILE)
     density: FloatArray,  # IN (TILE,), OUT w / density
     w: FloatArray,  # IN (TILE,)
     counts: FloatArray,  # IN OUT (k, 8)
 ) -> None:
-    """Turn shares into weighted responsibilities, and add their sums (formula S1).
-
-    A row of weight 0 gets responsibilities 0, even where its density is 0 under every component.
-    """
-    for s in range(0, TILE, 8):
-        weight = load(w, s)
-        store(density, s, select(weight, weight / load(density, s), splat(0.0)))
+    """Turn roots of shares into weighted responsibilities, and add their sums (formula S1)."""
+    over_density(density, w)
     for k in range(joint.shape[0]):
         count = load(counts, k, 0)
         for s in range(0, TILE, 8):
-            r = load(joint, k, s) * load(density, s)
+            root = load(joint, k, s)
+            r = root * root * load(density, s)
             store(joint, k, s, r)
             count = count + r
         store(counts, k, 0, count)
 
 
 @jit
+def normalize_roots(
+    joint: FloatArray,  # IN roots of shares, OUT roots of w r: (k, TILE)
+    density: FloatArray,  # IN (TILE,), OUT root of w / density
+    w: FloatArray,  # IN (TILE,)
+    counts: FloatArray,  # IN OUT (k, 8)
+) -> None:
+    """Turn roots of shares into those of weighted responsibilities, and add the sums of these (formula S1)."""
+    over_density(density, w)
+    for s in range(0, TILE, 8):
+        store(density, s, vsqrt(load(density, s)))
+    for k in range(joint.shape[0]):
+        count = load(counts, k, 0)
+        for s in range(0, TILE, 8):
+            root = load(joint, k, s) * load(density, s)
+            store(joint, k, s, root)
+            count = fma(root, root, count)
+        store(counts, k, 0, count)
+
+
+@jit
 def write_posterior(
-    joint: FloatArray,  # IN shares (k, TILE)
+    joint: FloatArray,  # IN roots of shares (k, TILE)
     top: FloatArray,  # IN (TILE,)
     density: FloatArray,  # IN (TILE,)
     row: int,
@@ -176,7 +216,7 @@ def write_posterior(
 ) -> None:
     """Write log-density, most probable component and responsibilities of `count` rows."""
     for s in range(0, TILE, 8):
-        store(top, s, fma(splat(LN2), load(top, s), log(load(density, s))))
+        store(top, s, fma(splat(LN4), load(top, s), log(load(density, s))))
     loglik[row : row + count] = top[:count]
     for s in range(count):
         best = 0
@@ -188,7 +228,7 @@ def write_posterior(
         rows = resp[row : row + count]
         for s in range(count):
             for k in range(joint.shape[0]):
-                rows[s, k] = joint[k, s] / density[s]
+                rows[s, k] = joint[k, s] * joint[k, s] / density[s]
 
 
 # -------------------------------------------------------------------------------- sums out

@@ -22,6 +22,6 @@ def warm_up() -> Iterator[str]:
     }
     for name, (kernel, factor) in kernels.items():
         density = (*frame, unit, factor, peaks)
-        list(kernel.e_blocks(Chunk(x), unit, *density))
+        list(kernel.e_blocks(Chunk(x), unit, peaks, *density))
         kernel.posterior_rows(x, *density, proba=False)
         yield name

@@ -9,7 +9,7 @@ import numpy as np
 from mixtura._types import FloatArray
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.panel import corner, less_squares, load_strip, outer, spread, spread_strip, store_strip
-from mixtura.kernels.tile import LOG2_E, ROOT_HALF_LOG2_E, TILE, constant, padded, up_to
+from mixtura.kernels.tile import LOG4_E, ROOT_HALF_LOG4_E, TILE, constant, padded, up_to
 
 
 @inline_jit
@@ -52,7 +52,7 @@ def pack(
 ) -> tuple[FloatArray, ...]:
     """Return shift, scale, transposed factors, offsets and peaks as kernels take them, padded to a multiple."""
     dp = up_to(multiple, means.shape[1])
-    factors = factors * ROOT_HALF_LOG2_E
+    factors = factors * ROOT_HALF_LOG4_E
     offsets = -np.einsum("kij,kj->ki", factors, means)
     transposed = padded(np.swapaxes(factors, -1, -2), dp, dp)
-    return constant(shift), constant(scale), transposed, padded(offsets, dp), constant(peaks * LOG2_E)
+    return constant(shift), constant(scale), transposed, padded(offsets, dp), constant(peaks * LOG4_E)

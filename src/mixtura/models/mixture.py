@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,22 +19,33 @@ T = TypeVar("T")
 
 COMPILED_WORK = 1 << 20  # n k d from which loading a cached kernel repays itself: benchmarks/start.py
 
+NEGLIGIBLE = 2.0**-80  # share of the mixture's density that a component may do without in a row
+LOST = 1e-15  # most relative error of a sum that this may bring: else nothing is left out
+
 WEIGHT_ROUNDING = 1e-6  # how far from 1 weights that a user or a file gives may sum
 
 
 @dataclass(frozen=True, eq=False)
 class MixtureParams(Generic[T]):
-    """Mixing weights (k,) that sum to one, and the parameters of the components."""
+    """Mixing weights (k,) that sum to one, and the parameters of the components.
+
+    With `sparse`, the E-step may leave out what is negligible; `Mixture.refine` certifies that it was.
+    """
 
     weights: FloatArray
     components: T
+    sparse: bool = True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MixtureStats(Stats):
-    """Log-likelihood, total weight, and the family's sums, among them the counts ``s0``."""
+    """Log-likelihood, total weight, and the family's sums, among them the counts ``s0``.
+
+    `negligible` tells what may have been left out: where a component has less than this share of the density.
+    """
 
     components: Any
+    negligible: float = field(default=0.0, metadata={"label": True})
 
 
 @dataclass(frozen=True)
@@ -67,9 +78,10 @@ class Mixture(Generic[T]):
 
     def e_blocks(self, params: MixtureParams[T], chunk: Chunk) -> Iterator[tuple[Node, MixtureStats]]:
         """Yield the subtrees of the canonical sum over the blocks of a chunk, by the family's compiled kernel."""
-        pivot = self.family.pivot(params.components)
-        for node, loglik, weight, sums in self.family.e_blocks(log_weights(params), params.components, chunk):
-            yield node, MixtureStats(loglik=loglik, weight=weight, pivot=pivot, components=sums)
+        pivot, negligible = self.family.pivot(params.components), NEGLIGIBLE if params.sparse else 0.0
+        subtrees = self.family.e_blocks(log_weights(params), params.components, chunk, negligible)
+        for node, loglik, weight, sums in subtrees:
+            yield node, MixtureStats(loglik=loglik, weight=weight, pivot=pivot, components=sums, negligible=negligible)
 
     def posterior_rows(self, params: MixtureParams[T], chunk: Chunk, proba: bool) -> Posterior:
         """Return the posterior of rows by the family's compiled kernel; hopeless rows as in `posterior`."""
@@ -113,9 +125,16 @@ class Mixture(Generic[T]):
         ]
         return MixtureParams(weights=weights, components=components), [*empty, *events]
 
-    def recentre(self, stats: MixtureStats, params: MixtureParams[T]) -> MixtureParams[T] | None:
-        """Return the same parameters about a better pivot where the sums lost too many digits."""
-        components = self.family.recentre(stats.components, params.components)
+    def refine(self, stats: MixtureStats, params: MixtureParams[T]) -> MixtureParams[T] | None:
+        """Return the same parameters about a better pivot where the sums lost too many digits, or without leaving out.
+
+        What was left out of a component's sums is less than `negligible` of its weight; a component that has hardly
+        any rows, as one that starts far from the data, may live of just these.
+        """
+        left_out = stats.negligible * params.weights * stats.weight
+        if (left_out > LOST * stats.components.s0).any():
+            return replace(params, sparse=False)
+        components = self.family.refine(stats.components, params.components)
         return None if components is None else replace(params, components=components)
 
     def same(self, a: MixtureParams[T], b: MixtureParams[T]) -> bool:
