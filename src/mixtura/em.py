@@ -160,20 +160,13 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
     """
     trace = _Trace()
     while True:
-        stats = yield params
-        trace.passes += 1
-        for _ in range(REPEATS):
-            if not stats.is_finite() or (better := model.refine(stats, params)) is None:
-                break
-            params = better
-            stats = yield params
-            trace.passes += 1
+        params, stats, finite = yield from _evaluate(model, params, trace)
         objective = float(stats.loglik) + model.log_prior(params)
         trace.objective.append(objective)
         iteration = len(trace.objective) - 1
         for observer in _observers.get():
             observer(iteration, objective, max_iter)
-        if not (np.isfinite(objective) and stats.is_finite()):
+        if not (np.isfinite(objective) and finite):
             return trace.result(params, stats, Status.DIVERGED)
         if iteration and abs(objective - trace.objective[-2]) < tol * float(stats.weight):
             return trace.result(params, stats, Status.CONVERGED)
@@ -184,6 +177,18 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
         if model.same(updated, params):
             return trace.result(params, stats, Status.STALLED)
         params = updated
+
+
+def _evaluate(model: Model[P, S], params: P, trace: _Trace) -> Generator[P, S, tuple[P, S, bool]]:
+    """Yield parameters and receive their statistics, again where the model asks; tell whether these are finite."""
+    for repeat in range(1 + REPEATS):
+        stats = yield params
+        trace.passes += 1
+        finite = stats.is_finite()
+        if not finite or repeat == REPEATS or (better := model.refine(stats, params)) is None:
+            break
+        params = better
+    return params, stats, finite
 
 
 def drive(

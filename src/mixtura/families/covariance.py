@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -162,5 +163,9 @@ class Covariance(ABC, Generic[M]):
 
 def split(sums: FloatArray, *shapes: tuple[int, ...]) -> list[FloatArray]:
     """Return consecutive parts of a vector as arrays of these shapes."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-    return [part.reshape(shape) for part, shape in zip(np.split(sums, ends), shapes, strict=False)]
+    parts, begin = [], 0
+    for shape in shapes:
+        end = begin + prod(shape)
+        parts.append(sums[begin:end].reshape(shape))
+        begin = end
+    return parts

@@ -69,7 +69,7 @@ def _roots(correlations: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Return the Cholesky factors of correlation matrices, and which of these, singular, were lifted in place."""
     least = SINGULAR * correlations.shape[-1]
     try:
-        roots = np.linalg.cholesky(correlations)  # all at once
+        roots = np.asarray(np.linalg.cholesky(correlations), dtype=np.float64)  # all at once
         singular = (np.diagonal(roots, axis1=1, axis2=2) ** 2 < least).any(axis=1)
     except np.linalg.LinAlgError:
         roots = np.empty_like(correlations)
@@ -82,14 +82,14 @@ def _roots(correlations: FloatArray) -> tuple[FloatArray, BoolArray]:
 def _lift(correlation: FloatArray, least: float) -> tuple[FloatArray, bool]:
     """Return the Cholesky factor of one matrix, and whether its eigenvalues had to be lifted in place."""
     try:
-        root = np.linalg.cholesky(correlation)
+        root = np.asarray(np.linalg.cholesky(correlation), dtype=np.float64)
         if (np.diagonal(root) ** 2 >= least).all():
             return root, False
     except np.linalg.LinAlgError:
         pass
     values, vectors = np.linalg.eigh(correlation)
     correlation[:] = (vectors * np.maximum(values, 2 * least)) @ vectors.T
-    return np.linalg.cholesky(correlation), True
+    return np.asarray(np.linalg.cholesky(correlation), dtype=np.float64), True
 
 
 def from_triangle(packed: FloatArray, d: int) -> FloatArray:

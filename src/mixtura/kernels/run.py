@@ -10,7 +10,7 @@ import numpy as np
 from mixtura._types import FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels.threads import allowed_threads, share_out
-from mixtura.stats import Forest, Node
+from mixtura.stats import Node
 
 SUBTREES = 16  # a thread: few enough that they cost nothing to add, enough that the threads end together
 SUMS_BYTES = 1 << 25  # most memory for the sums of the subtrees of a chunk
@@ -54,10 +54,19 @@ def sum_blocks(
         kernel(_read_only(rows.x), weight, cuts[begin : end + 1] - cuts[begin], *arguments, out[begin:end])
 
     share_out(run, len(nodes), max(1, most >> nodes[0][0]))
-    forest: Forest[FloatArray] = Forest()
-    for (level, index), sums in zip(nodes, out, strict=True):
-        forest.insert(level, index, sums)
-    return forest.nodes()
+    return _fold(nodes, out)
+
+
+def _fold(nodes: list[Node], sums: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
+    """Join siblings, in place, until none is left; the nodes are in the order of their rows."""
+    joined: list[tuple[Node, int]] = []
+    for row, (level, index) in enumerate(nodes):
+        while joined and index % 2 and joined[-1][0] == (level, index - 1):
+            left = joined.pop()[1]
+            sums[left] += sums[row]
+            level, index, row = level + 1, index // 2, left
+        joined.append(((level, index), row))
+    return ((node, sums[row]) for node, row in joined)
 
 
 def map_rows(

@@ -288,9 +288,11 @@ def constant(array: Array) -> FloatArray:
 
 def padded(array: FloatArray, *sizes: int) -> FloatArray:
     """Return the array as kernel input, with zeros after its last axes up to `sizes`."""
-    lead = array.ndim - len(sizes)
-    margins = [(0, 0)] * lead + [(0, size - old) for size, old in zip(sizes, array.shape[lead:], strict=True)]
-    return constant(np.pad(array, margins))
+    lead = array.shape[: array.ndim - len(sizes)]
+    wide = np.zeros((*lead, *sizes))
+    inside: Any = (..., *map(slice, array.shape[len(lead) :]))
+    wide[inside] = array
+    return constant(wide)
 
 
 def up_to(multiple: int, size: int) -> int:
