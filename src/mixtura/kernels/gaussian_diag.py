@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from mixtura._types import Array, FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
@@ -18,6 +16,7 @@ from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
     TILE,
+    clear,
     constant,
     fetch,
     fill,
@@ -32,6 +31,7 @@ from mixtura.kernels.tile import (
     total,
     up_to,
     write_posterior,
+    write_row,
 )
 from mixtura.stats import Node
 
@@ -65,26 +65,28 @@ def log_densities(
 def add_moments(
     zt: FloatArray,  # IN (d8, TILE)
     resp: FloatArray,  # IN (k, TILE)
-    pivot: FloatArray,  # IN (k, d)
-    c1: FloatArray,  # IN OUT (d, k, 8)
-    c2: FloatArray,  # IN OUT (d, k, 8)
+    pivot: FloatArray,  # IN (k, d2), d2 even
+    c1: FloatArray,  # IN OUT (d2 k, 8)
+    c2: FloatArray,  # IN OUT (d2 k, 8)
 ) -> None:
     """Add r (z - p) and r (z - p)^2, lane by lane, two columns at a time."""
+    n = pivot.shape[0]
     for j in range(0, pivot.shape[1], 2):
-        for k in range(pivot.shape[0]):
+        for k in range(n):
+            at, other = j * n + k, (j + 1) * n + k
             p, q = splat(pivot[k, j]), splat(pivot[k, j + 1])
-            first, other_first = load(c1, j, k, 0), load(c1, j + 1, k, 0)
-            second, other_second = load(c2, j, k, 0), load(c2, j + 1, k, 0)
+            first, other_first = load(c1, at, 0), load(c1, other, 0)
+            second, other_second = load(c2, at, 0), load(c2, other, 0)
             for s in range(0, TILE, 8):
                 r = load(resp, k, s)
                 gap, other_gap = load(zt, j, s) - p, load(zt, j + 1, s) - q
                 moved, other_moved = r * gap, r * other_gap
                 first, other_first = first + moved, other_first + other_moved
                 second, other_second = fma(moved, gap, second), fma(other_moved, other_gap, other_second)
-            store(c1, j, k, 0, first)
-            store(c1, j + 1, k, 0, other_first)
-            store(c2, j, k, 0, second)
-            store(c2, j + 1, k, 0, other_second)
+            store(c1, at, 0, first)
+            store(c1, other, 0, other_first)
+            store(c2, at, 0, second)
+            store(c2, other, 0, other_second)
 
 
 @entry_jit
@@ -97,22 +99,23 @@ def e_step(
     means: FloatArray,  # IN (k, d)
     factors: FloatArray,  # IN (k, d)
     peaks: FloatArray,  # IN (k,)
-    pivot: FloatArray,  # IN (k, d)
+    pivot: FloatArray,  # IN (k, d2), d2 even
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight and moments of each subtree of blocks."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room((d8 // 8 * TILE, 8)), room((d8, TILE))
-    joint, top, density, w = room((k, TILE)), room((TILE,)), room((TILE,)), room((TILE,))
-    c0, c1, c2 = room((k, 8)), room((d + 1, k, 8)), room((d + 1, k, 8))
-    sums = np.empty((levels(cuts), out.shape[1]))
+    zr, zt = room(d8 // 8 * TILE, 8), room(d8, TILE)
+    joint, lines = room(k, TILE), room(3, TILE)
+    top, density, w = lines[0], lines[1], lines[2]
+    c0, c1, c2 = room(k, 8), room((d + 1) * k, 8), room((d + 1) * k, 8)
+    sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         depth = 0
         for b in range(cuts[m], cuts[m + 1]):
-            c0[:] = 0.0
-            c1[:] = 0.0
-            c2[:] = 0.0
+            clear(c0)
+            clear(c1)
+            clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
             stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
@@ -132,10 +135,10 @@ def e_step(
             for i in range(k):
                 mine[2 + i] = hsum(load(c0, i, 0))
                 for j in range(d):
-                    mine[first + i * d + j] = hsum(load(c1, j, i, 0))
-                    mine[second + i * d + j] = hsum(load(c2, j, i, 0))
+                    mine[first + i * d + j] = hsum(load(c1, j * k + i, 0))
+                    mine[second + i * d + j] = hsum(load(c2, j * k + i, 0))
             depth = fold(sums, depth, b + 1 - cuts[m])
-        out[m] = sums[0]
+        write_row(sums, out, m)
 
 
 @entry_jit
@@ -153,8 +156,9 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room((d8 // 8 * TILE, 8)), room((d8, TILE))
-    joint, top, density = room((k, TILE)), room((TILE,)), room((TILE,))
+    zr, zt = room(d8 // 8 * TILE, 8), room(d8, TILE)
+    joint, lines = room(k, TILE), room(2, TILE)
+    top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
         fill(x, row, count, shift, scale, zr, zt)

@@ -17,6 +17,7 @@ from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
 from mixtura.kernels.tile import (
     TILE,
+    clear,
     constant,
     fetch,
     fill,
@@ -31,6 +32,7 @@ from mixtura.kernels.tile import (
     total,
     up_to,
     write_posterior,
+    write_row,
 )
 from mixtura.kernels.whiten import log_densities, pack
 from mixtura.stats import Node
@@ -101,10 +103,10 @@ def centre_rows(
 def add_products(
     rows: FloatArray,  # IN (d8 / 8 TILE, 8)
     count: int,
-    squares: FloatArray,  # IN OUT (height, 8)
+    squares: FloatArray,  # IN OUT (k height, 8)
+    at: int,
 ) -> None:
-    """Add the lower triangle of rows' rows: eight by eight, and those on the diagonal by half."""
-    at = 0
+    """Add the lower triangle of rows' rows from row `at` on: eight by eight, and those on the diagonal by half."""
     for i in range(0, rows.shape[0], TILE):
         for j in range(0, i, TILE):
             for p in range(0, 8, COLUMN.rows):
@@ -131,13 +133,13 @@ def add_moments(
     root: FloatArray,  # TMP (TILE,)
     rows: FloatArray,  # TMP (d8 / 8 TILE, 8)
     c1: FloatArray,  # IN OUT (k, d8)
-    c2: FloatArray,  # IN OUT (k, height, 8)
+    c2: FloatArray,  # IN OUT (k height, 8)
 ) -> None:
     """Add r (z - p) and r (z - p)(z - p)', the latter as products of sqrt(r) (z - p), of the rows that matter."""
     for k in range(pivot.shape[0]):
         count = choose(roots, k, least[k], w, chosen, root)
         centre_rows(zr, chosen, root, count, pivot, k, rows, c1)
-        add_products(rows, count, c2[k])
+        add_products(rows, count, c2, k * height(pivot.shape[1]))
 
 
 @jit
@@ -149,13 +151,13 @@ def height(d8: int) -> int:
 
 @jit
 def write_triangle(
-    squares: FloatArray,  # IN (height, 8)
+    squares: FloatArray,  # IN (k height, 8)
+    row: int,
     d: int,
     out: FloatArray,  # OUT (>= at + d (d + 1) / 2,)
     at: int,
 ) -> None:
-    """Write the lower triangle row after row, from `at` on."""
-    row = 0
+    """Write the lower triangle, whose squares begin at `row`, row after row from `at` on."""
     for i in range(0, d, 8):
         for j in range(0, i, 8):
             for p in range(min(8, d - i)):
@@ -189,18 +191,18 @@ def e_step(
     d = x.shape[1]
     k, d8 = pivot.shape
     height_z = d8 // 8 * TILE
-    both, zt = room((2 * height_z + APART, 8)), room((d8, TILE))
+    both, zt = room(2 * height_z + APART, 8), room(d8, TILE)
     zr, rows = both[:height_z], both[height_z + APART :]
-    joint, top, density, w = room((k, TILE)), room((TILE,)), room((TILE,)), room((TILE,))
-    chosen, root = np.empty(TILE, np.int64), room((TILE,))
-    c0, c1, c2 = room((k, 8)), room((k, d8)), room((k, height(d8), 8))
-    sums = np.empty((levels(cuts), out.shape[1]))
+    joint, lines, chosen = room(k, TILE), room(4, TILE), np.empty(TILE, np.int64)
+    top, density, w, root = lines[0], lines[1], lines[2], lines[3]
+    c0, c1, c2 = room(k, 8), room(k, d8), room(k * height(d8), 8)
+    sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         depth = 0
         for b in range(cuts[m], cuts[m + 1]):
-            c0[:] = 0.0
-            c1[:] = 0.0
-            c2[:] = 0.0
+            clear(c0)
+            clear(c1)
+            clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
             stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
@@ -220,11 +222,11 @@ def e_step(
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             for i in range(k):
                 mine[2 + i] = hsum(load(c0, i, 0))
-                first = 2 + k + i * d
-                mine[first : first + d] = c1[i, :d]
-                write_triangle(c2[i], d, mine, 2 + k + k * d + i * (d * (d + 1) // 2))
+                for j in range(d):
+                    mine[2 + k + i * d + j] = c1[i, j]
+                write_triangle(c2, i * height(d8), d, mine, 2 + k + k * d + i * (d * (d + 1) // 2))
             depth = fold(sums, depth, b + 1 - cuts[m])
-        out[m] = sums[0]
+        write_row(sums, out, m)
 
 
 @entry_jit
@@ -241,8 +243,9 @@ def posterior(
 ) -> None:
     """Write log-density, most probable component and responsibilities of each row."""
     d8 = (x.shape[1] + 7) // 8 * 8
-    zr, zt = room((d8 // 8 * TILE, 8)), room((d8, TILE))
-    joint, top, density = room((factors.shape[0], TILE)), room((TILE,)), room((TILE,))
+    zr, zt = room(d8 // 8 * TILE, 8), room(d8, TILE)
+    joint, lines = room(factors.shape[0], TILE), room(2, TILE)
+    top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
         fill(x, row, count, shift, scale, zr, zt)

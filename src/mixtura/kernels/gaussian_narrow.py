@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from mixtura._types import FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
@@ -18,6 +16,7 @@ from mixtura.kernels.run import sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import (
     TILE,
+    clear,
     fetch,
     fill,
     fill_weights,
@@ -30,6 +29,7 @@ from mixtura.kernels.tile import (
     softmax,
     total,
     up_to,
+    write_row,
 )
 from mixtura.kernels.whiten import log_densities, pack
 from mixtura.stats import Node
@@ -45,27 +45,29 @@ def add_moments(
     zt: FloatArray,  # IN (>= dp, TILE)
     resp: FloatArray,  # IN (k, TILE)
     pivot: FloatArray,  # IN (k, dp)
-    c1: FloatArray,  # IN OUT (k, dp, 8)
-    c2: FloatArray,  # IN OUT (k, dp dp, 8)
+    c1: FloatArray,  # IN OUT (k dp, 8)
+    c2: FloatArray,  # IN OUT (k dp dp, 8)
 ) -> None:
     """Add r (z - p) and r (z - p)(z - p)', lane by lane: in squares of two columns by two, which stay in registers."""
     dp = pivot.shape[1]
     for k in range(pivot.shape[0]):
         for i in range(0, dp, 2):
+            row = k * dp + i
+            upper, lower = row * dp + i, (row + 1) * dp + i
             p0, p1 = splat(pivot[k, i]), splat(pivot[k, i + 1])
-            m0, m1 = load(c1, k, i, 0), load(c1, k, i + 1, 0)
-            a, b, c = load(c2, k, i * dp + i, 0), load(c2, k, (i + 1) * dp + i, 0), load(c2, k, (i + 1) * dp + i + 1, 0)
+            m0, m1 = load(c1, row, 0), load(c1, row + 1, 0)
+            a, b, c = load(c2, upper, 0), load(c2, lower, 0), load(c2, lower + 1, 0)
             for s in range(0, TILE, 8):
                 r = load(resp, k, s)
                 z0, z1 = load(zt, i, s) - p0, load(zt, i + 1, s) - p1
                 r0, r1 = r * z0, r * z1
                 m0, m1 = m0 + r0, m1 + r1
                 a, b, c = fma(r0, z0, a), fma(r1, z0, b), fma(r1, z1, c)
-            store(c1, k, i, 0, m0)
-            store(c1, k, i + 1, 0, m1)
-            store(c2, k, i * dp + i, 0, a)
-            store(c2, k, (i + 1) * dp + i, 0, b)
-            store(c2, k, (i + 1) * dp + i + 1, 0, c)
+            store(c1, row, 0, m0)
+            store(c1, row + 1, 0, m1)
+            store(c2, upper, 0, a)
+            store(c2, lower, 0, b)
+            store(c2, lower + 1, 0, c)
             for j in range(0, i, 2):
                 add_products(zt, resp, pivot, c2, k, i, j)
 
@@ -75,7 +77,7 @@ def add_products(
     zt: FloatArray,  # IN (>= dp, TILE)
     resp: FloatArray,  # IN (k, TILE)
     pivot: FloatArray,  # IN (k, dp)
-    c2: FloatArray,  # IN OUT (k, dp dp, 8)
+    c2: FloatArray,  # IN OUT (k dp dp, 8)
     k: int,
     i: int,
     j: int,
@@ -83,17 +85,18 @@ def add_products(
     """Add the products of columns i and i + 1 with columns j and j + 1."""
     dp = pivot.shape[1]
     p0, p1, q0, q1 = splat(pivot[k, i]), splat(pivot[k, i + 1]), splat(pivot[k, j]), splat(pivot[k, j + 1])
-    upper, lower = i * dp + j, (i + 1) * dp + j
-    a, b, c, e = load(c2, k, upper, 0), load(c2, k, upper + 1, 0), load(c2, k, lower, 0), load(c2, k, lower + 1, 0)
+    upper = (k * dp + i) * dp + j
+    lower = upper + dp
+    a, b, c, e = load(c2, upper, 0), load(c2, upper + 1, 0), load(c2, lower, 0), load(c2, lower + 1, 0)
     for s in range(0, TILE, 8):
         r = load(resp, k, s)
         r0, r1 = r * (load(zt, i, s) - p0), r * (load(zt, i + 1, s) - p1)
         z0, z1 = load(zt, j, s) - q0, load(zt, j + 1, s) - q1
         a, b, c, e = fma(r0, z0, a), fma(r0, z1, b), fma(r1, z0, c), fma(r1, z1, e)
-    store(c2, k, upper, 0, a)
-    store(c2, k, upper + 1, 0, b)
-    store(c2, k, lower, 0, c)
-    store(c2, k, lower + 1, 0, e)
+    store(c2, upper, 0, a)
+    store(c2, upper + 1, 0, b)
+    store(c2, lower, 0, c)
+    store(c2, lower + 1, 0, e)
 
 
 @entry_jit
@@ -113,16 +116,17 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room((d8 // 8 * TILE, 8)), room((d8, TILE))
-    joint, top, density, w = room((k, TILE)), room((TILE,)), room((TILE,)), room((TILE,))
-    c0, c1, c2 = room((k, 8)), room((k, dp, 8)), room((k, dp * dp, 8))
-    sums = np.empty((levels(cuts), out.shape[1]))
+    zr, zt = room(d8 // 8 * TILE, 8), room(d8, TILE)
+    joint, lines = room(k, TILE), room(3, TILE)
+    top, density, w = lines[0], lines[1], lines[2]
+    c0, c1, c2 = room(k, 8), room(k * dp, 8), room(k * dp * dp, 8)
+    sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         depth = 0
         for b in range(cuts[m], cuts[m + 1]):
-            c0[:] = 0.0
-            c1[:] = 0.0
-            c2[:] = 0.0
+            clear(c0)
+            clear(c1)
+            clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
             stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
@@ -142,13 +146,13 @@ def e_step(
             for i in range(k):
                 mine[2 + i] = hsum(load(c0, i, 0))
                 for j in range(d):
-                    mine[first] = hsum(load(c1, i, j, 0))
+                    mine[first] = hsum(load(c1, i * dp + j, 0))
                     first += 1
                     for h in range(j + 1):
-                        mine[second] = hsum(load(c2, i, j * dp + h, 0))
+                        mine[second] = hsum(load(c2, (i * dp + j) * dp + h, 0))
                         second += 1
             depth = fold(sums, depth, b + 1 - cuts[m])
-        out[m] = sums[0]
+        write_row(sums, out, m)
 
 
 def e_blocks(

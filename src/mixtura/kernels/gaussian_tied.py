@@ -23,6 +23,7 @@ from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
     TILE,
+    clear,
     constant,
     fetch,
     fill,
@@ -37,6 +38,7 @@ from mixtura.kernels.tile import (
     total,
     up_to,
     write_posterior,
+    write_row,
 )
 from mixtura.kernels.whiten import whitened
 from mixtura.stats import Node
@@ -78,19 +80,19 @@ def centre(
     w: FloatArray,  # IN (1, TILE)
     pivot: FloatArray,  # IN (k, dp)
     inverse: FloatArray,  # OUT (TILE,) 1 / w; 0 for a row of weight 0
-    c1: FloatArray,  # IN OUT (k, dp, 8)
+    c1: FloatArray,  # IN OUT (k dp, 8)
 ) -> None:
     """Add r (z - p), and centre the rows."""
-    one, zero = splat(1.0), splat(0.0)
+    one, zero, dp = splat(1.0), splat(0.0), pivot.shape[1]
     for s in range(0, TILE, 8):
         weight = load(w, 0, s)
         store(inverse, s, select(weight, one / weight, zero))
-    for j in range(pivot.shape[1]):
+    for j in range(dp):
         for k in range(pivot.shape[0]):
-            p, sums = splat(pivot[k, j]), load(c1, k, j, 0)
+            p, sums = splat(pivot[k, j]), load(c1, k * dp + j, 0)
             for s in range(0, TILE, 8):
                 sums = fma(load(resp, k, s), load(zt, j, s) - p, sums)
-            store(c1, k, j, 0, sums)
+            store(c1, k * dp + j, 0, sums)
         for s in range(0, TILE, 8):
             mean = zero
             for k in range(pivot.shape[0]):
@@ -103,17 +105,18 @@ def add_cross(
     resp: FloatArray,  # IN (k, TILE) w r
     inverse: FloatArray,  # IN (TILE,) 1 / w
     share: FloatArray,  # TMP (TILE,)
-    cross: FloatArray,  # IN OUT (k, k, 8) lower triangle
+    cross: FloatArray,  # IN OUT (k k, 8) lower triangle
 ) -> None:
     """Add w r_a r_b, lane by lane."""
-    for a in range(resp.shape[0]):
+    n = resp.shape[0]
+    for a in range(n):
         for s in range(0, TILE, 8):
             store(share, s, load(resp, a, s) * load(inverse, s))
         for b in range(a + 1):
-            sums = load(cross, a, b, 0)
+            sums = load(cross, a * n + b, 0)
             for s in range(0, TILE, 8):
                 sums = fma(load(share, s), load(resp, b, s), sums)
-            store(cross, a, b, 0, sums)
+            store(cross, a * n + b, 0, sums)
 
 
 @entry_jit
@@ -134,19 +137,19 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt, yt = room((d8 // 8 * TILE, 8)), room((d8, TILE)), room((dp, TILE))
-    joint, top, density, w = room((k, TILE)), room((TILE,)), room((TILE,)), room((1, TILE))
-    inverse, share = room((TILE,)), room((TILE,))
-    c0, c1, cc = room((k, 8)), room((k, dp, 8)), room((k, k, 8))
-    unused, c2 = room((1, dp, 8)), room((1, dp * dp, 8))
-    sums = np.empty((levels(cuts), out.shape[1]))
+    zr, zt, yt = room(d8 // 8 * TILE, 8), room(d8, TILE), room(dp, TILE)
+    joint, lines, w = room(k, TILE), room(4, TILE), room(1, TILE)
+    top, density, inverse, share = lines[0], lines[1], lines[2], lines[3]
+    c0, c1, cc = room(k, 8), room(k * dp, 8), room(k * k, 8)
+    unused, c2 = room(dp, 8), room(dp * dp, 8)
+    sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         depth = 0
         for b in range(cuts[m], cuts[m + 1]):
-            c0[:] = 0.0
-            c1[:] = 0.0
-            c2[:] = 0.0
-            cc[:] = 0.0
+            clear(c0)
+            clear(c1)
+            clear(c2)
+            clear(cc)
             loglik, weights = splat(0.0), splat(0.0)
             stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
@@ -168,18 +171,18 @@ def e_step(
             for i in range(k):
                 mine[2 + i] = hsum(load(c0, i, 0))
                 for j in range(d):
-                    mine[at] = hsum(load(c1, i, j, 0))
+                    mine[at] = hsum(load(c1, i * dp + j, 0))
                     at += 1
             for i in range(d):
                 for j in range(i + 1):
-                    mine[at] = hsum(load(c2, 0, i * dp + j, 0))
+                    mine[at] = hsum(load(c2, i * dp + j, 0))
                     at += 1
             for i in range(k):
                 for j in range(i + 1):
-                    mine[at] = hsum(load(cc, i, j, 0))
+                    mine[at] = hsum(load(cc, i * k + j, 0))
                     at += 1
             depth = fold(sums, depth, b + 1 - cuts[m])
-        out[m] = sums[0]
+        write_row(sums, out, m)
 
 
 @entry_jit
@@ -197,12 +200,13 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, dp = offsets.shape
     d8 = (x.shape[1] + 7) // 8 * 8
-    zr, zt, yt = room((d8 // 8 * TILE, 8)), room((d8, TILE)), room((dp, TILE))
-    joint, top, density, origin = room((k, TILE)), room((TILE,)), room((TILE,)), room((dp,))
+    zr, zt, yt = room(d8 // 8 * TILE, 8), room(d8, TILE), room(dp, TILE)
+    joint, lines, origin = room(k, TILE), room(2, TILE), room(1, dp)
+    top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
         fill(x, row, count, shift, scale, zr, zt)
-        log_densities(zt, factor, origin, offsets, peaks, yt, joint)
+        log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
         softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 

@@ -31,14 +31,22 @@ ROOT_HALF_LOG4_E = sqrt(LOG4_E / 2)  # a factor times this: -|y|^2 then is a log
 
 
 @jit
-def room(shape: tuple[int, ...]) -> FloatArray:
-    """Return zeros that start on a cache line: a vector that lies across two takes twice the time to load."""
-    size = 1
-    for n in shape:
-        size *= n
-    flat = np.zeros(size + PAGE)
+def room(rows: int, columns: int) -> FloatArray:
+    """Return zeros that start on a page: a vector that lies across two cache lines takes twice the time to load.
+
+    And what is read then never seems to be what was just written a whole number of pages away.
+    """
+    flat = np.zeros(rows * columns + PAGE)
     skip = -(flat.ctypes.data // 8) % PAGE
-    return flat[skip : skip + size].reshape(shape)
+    return flat[skip : skip + rows * columns].reshape(rows, columns)
+
+
+@jit
+def clear(a: FloatArray) -> None:
+    """Fill with zeros; a loop compiles sooner than an assignment to a slice, also below."""
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            a[i, j] = 0.0
 
 
 # -------------------------------------------------------------------------------- rows in
@@ -52,11 +60,13 @@ def fill_weights(
     w: FloatArray,  # OUT (TILE,)
 ) -> None:
     """Copy the weights of `count` rows from `row` on; padding gets 0."""
-    if weight.shape[0]:
-        w[:count] = weight[row : row + count]
-    else:
-        w[:count] = 1.0
-    w[count:] = 0.0
+    given = weight[row : row + count]
+    for s in range(given.shape[0]):
+        w[s] = given[s]
+    for s in range(given.shape[0], count):
+        w[s] = 1.0
+    for s in range(count, TILE):
+        w[s] = 0.0
 
 
 @jit
@@ -77,7 +87,8 @@ def fill(
         for j in range(d):
             for s in range(count):
                 zt[j, s] = (rows[s, j] - shift[j]) * scale[j]
-            zt[j, count:] = 0.0
+            for s in range(count, TILE):
+                zt[j, s] = 0.0
         return
     for j in range(0, whole, 8):
         move, by = load(shift, j), load(scale, j)
@@ -88,7 +99,8 @@ def fill(
             zr[whole // 8 * TILE + s, j - whole] = (rows[s, j] - shift[j]) * scale[j]
     for j in range(0, zt.shape[0], 8):
         block = j // 8 * TILE
-        zr[block + count : block + TILE] = 0.0
+        for s in range(count, TILE):
+            store(zr, block + s, 0, splat(0.0))
         for s in range(0, TILE, 8):
             store_panel(SQUARE, zt, j, s, flip(load_panel(SQUARE, zr, block + s, 0)))
 
@@ -217,8 +229,8 @@ def write_posterior(
     """Write log-density, most probable component and responsibilities of `count` rows."""
     for s in range(0, TILE, 8):
         store(top, s, fma(splat(LN4), load(top, s), log(load(density, s))))
-    loglik[row : row + count] = top[:count]
     for s in range(count):
+        loglik[row + s] = top[s]
         best = 0
         for k in range(1, joint.shape[0]):
             if joint[k, s] > joint[best, s]:
@@ -241,26 +253,23 @@ def fold(
     blocks: int,
 ) -> int:
     """Join the subtrees that the last of `blocks` blocks completes (formula T1); return how many are left."""
-    depth += 1
     while blocks % 2 == 0:
-        for i in range(sums.shape[1]):
-            sums[depth - 2, i] += sums[depth - 1, i]
         depth -= 1
         blocks //= 2
-    return depth
+        for i in range(sums.shape[1]):
+            sums[depth, i] += sums[depth + 1, i]
+    return depth + 1
 
 
 @jit
 def levels(cuts: IntArray) -> int:
-    """Return how many subtrees `fold` may hold at once, and one more."""
-    most = 2
-    longest = 1
+    """Return how many subtrees `fold` may hold at once."""
+    most = 1
     for i in range(cuts.shape[0] - 1):
-        longest = max(longest, cuts[i + 1] - cuts[i])
-    while longest > 1:
-        longest //= 2
-        most += 1
-    return most
+        blocks = cuts[i + 1] - cuts[i]
+        while blocks >> most:
+            most += 1
+    return most + 1
 
 
 @inline_jit
@@ -270,6 +279,17 @@ def total(w: FloatArray) -> Any:
     for s in range(0, TILE, 8):
         sums = sums + load(w, s)
     return sums
+
+
+@jit
+def write_row(
+    sums: FloatArray,  # IN (>= 1, size)
+    out: FloatArray,  # OUT (m, size)
+    m: int,
+) -> None:
+    """Write the first row of sums as the m-th of `out`."""
+    for i in range(out.shape[1]):
+        out[m, i] = sums[0, i]
 
 
 # -------------------------------------------------------------------------------- arguments
