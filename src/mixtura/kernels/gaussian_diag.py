@@ -16,12 +16,14 @@ from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
     TILE,
+    VECTOR,
     clear,
     constant,
     fetch,
     fill,
     fill_weights,
     fold,
+    held,
     levels,
     log_likelihood,
     normalize,
@@ -105,13 +107,13 @@ def e_step(
     """Write log-likelihood, weight and moments of each subtree of blocks."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, 8), room(d8, TILE)
-    joint, lines = room(k, TILE), room(3, TILE)
+    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    tiles = room(k + 3, TILE)
+    joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
-    c0, c1, c2 = room(k, 8), room((d + 1) * k, 8), room((d + 1) * k, 8)
+    c0, c1, c2 = room(k, VECTOR), room((d + 1) * k, VECTOR), room((d + 1) * k, VECTOR)
     sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
-        depth = 0
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
             clear(c1)
@@ -129,7 +131,7 @@ def e_step(
                 weights = weights + total(w)
                 normalize(joint, density, w, c0)
                 add_moments(zt, joint, pivot, c1, c2)
-            mine = sums[depth]
+            mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             first, second = 2 + k, 2 + k + k * d
             for i in range(k):
@@ -137,7 +139,7 @@ def e_step(
                 for j in range(d):
                     mine[first + i * d + j] = hsum(load(c1, j * k + i, 0))
                     mine[second + i * d + j] = hsum(load(c2, j * k + i, 0))
-            depth = fold(sums, depth, b + 1 - cuts[m])
+            fold(sums, b + 1 - cuts[m])
         write_row(sums, out, m)
 
 
@@ -156,8 +158,9 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, 8), room(d8, TILE)
-    joint, lines = room(k, TILE), room(2, TILE)
+    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    tiles = room(k + 2, TILE)
+    joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)

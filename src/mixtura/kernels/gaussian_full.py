@@ -17,12 +17,14 @@ from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
 from mixtura.kernels.tile import (
     TILE,
+    VECTOR,
     clear,
     constant,
     fetch,
     fill,
     fill_weights,
     fold,
+    held,
     levels,
     log_likelihood,
     normalize_roots,
@@ -191,14 +193,14 @@ def e_step(
     d = x.shape[1]
     k, d8 = pivot.shape
     height_z = d8 // 8 * TILE
-    both, zt = room(2 * height_z + APART, 8), room(d8, TILE)
+    both, zt = room(2 * height_z + APART, VECTOR), room(d8, TILE)
     zr, rows = both[:height_z], both[height_z + APART :]
-    joint, lines, chosen = room(k, TILE), room(4, TILE), np.empty(TILE, np.int64)
+    tiles, chosen = room(k + 4, TILE), np.empty(TILE, np.int64)
+    joint, lines = tiles[:k], tiles[k:]
     top, density, w, root = lines[0], lines[1], lines[2], lines[3]
-    c0, c1, c2 = room(k, 8), room(k, d8), room(k * height(d8), 8)
+    c0, c1, c2 = room(k, VECTOR), room(k, d8), room(k * height(d8), VECTOR)
     sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
-        depth = 0
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
             clear(c1)
@@ -218,14 +220,14 @@ def e_step(
                 for s in range(0, TILE, 8):
                     store(w, s, vsqrt(load(w, s)))
                 add_moments(zr, joint, least, w, pivot, chosen, root, rows, c1, c2)
-            mine = sums[depth]
+            mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             for i in range(k):
                 mine[2 + i] = hsum(load(c0, i, 0))
                 for j in range(d):
                     mine[2 + k + i * d + j] = c1[i, j]
                 write_triangle(c2, i * height(d8), d, mine, 2 + k + k * d + i * (d * (d + 1) // 2))
-            depth = fold(sums, depth, b + 1 - cuts[m])
+            fold(sums, b + 1 - cuts[m])
         write_row(sums, out, m)
 
 
@@ -243,8 +245,10 @@ def posterior(
 ) -> None:
     """Write log-density, most probable component and responsibilities of each row."""
     d8 = (x.shape[1] + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, 8), room(d8, TILE)
-    joint, lines = room(factors.shape[0], TILE), room(2, TILE)
+    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    k = factors.shape[0]
+    tiles = room(k + 2, TILE)
+    joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)

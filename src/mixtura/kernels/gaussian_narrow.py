@@ -16,11 +16,13 @@ from mixtura.kernels.run import sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import (
     TILE,
+    VECTOR,
     clear,
     fetch,
     fill,
     fill_weights,
     fold,
+    held,
     levels,
     log_likelihood,
     normalize,
@@ -116,13 +118,13 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, 8), room(d8, TILE)
-    joint, lines = room(k, TILE), room(3, TILE)
+    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    tiles = room(k + 3, TILE)
+    joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
-    c0, c1, c2 = room(k, 8), room(k * dp, 8), room(k * dp * dp, 8)
+    c0, c1, c2 = room(k, VECTOR), room(k * dp, VECTOR), room(k * dp * dp, VECTOR)
     sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
-        depth = 0
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
             clear(c1)
@@ -140,7 +142,7 @@ def e_step(
                 weights = weights + total(w)
                 normalize(joint, density, w, c0)
                 add_moments(zt, joint, pivot, c1, c2)
-            mine = sums[depth]
+            mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             first, second = 2 + k, 2 + k + k * d
             for i in range(k):
@@ -151,7 +153,7 @@ def e_step(
                     for h in range(j + 1):
                         mine[second] = hsum(load(c2, (i * dp + j) * dp + h, 0))
                         second += 1
-            depth = fold(sums, depth, b + 1 - cuts[m])
+            fold(sums, b + 1 - cuts[m])
         write_row(sums, out, m)
 
 

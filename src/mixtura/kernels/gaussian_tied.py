@@ -23,12 +23,14 @@ from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
     TILE,
+    VECTOR,
     clear,
     constant,
     fetch,
     fill,
     fill_weights,
     fold,
+    held,
     levels,
     log_likelihood,
     normalize,
@@ -137,14 +139,14 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt, yt = room(d8 // 8 * TILE, 8), room(d8, TILE), room(dp, TILE)
-    joint, lines, w = room(k, TILE), room(4, TILE), room(1, TILE)
+    zr, zt, yt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE), room(dp, TILE)
+    tiles = room(k + 5, TILE)
+    joint, lines, w = tiles[:k], tiles[k : k + 4], tiles[k + 4 :]
     top, density, inverse, share = lines[0], lines[1], lines[2], lines[3]
-    c0, c1, cc = room(k, 8), room(k * dp, 8), room(k * k, 8)
-    unused, c2 = room(dp, 8), room(dp * dp, 8)
+    c0, c1, cc = room(k, VECTOR), room(k * dp, VECTOR), room(k * k, VECTOR)
+    unused, c2 = room(dp, VECTOR), room(dp * dp, VECTOR)
     sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
-        depth = 0
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
             clear(c1)
@@ -165,7 +167,7 @@ def e_step(
                 centre(zt, joint, w, pivot, inverse, c1)
                 add_scatter(zt, w, origin, unused, c2)
                 add_cross(joint, inverse, share, cc)
-            mine = sums[depth]
+            mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             at = 2 + k
             for i in range(k):
@@ -181,7 +183,7 @@ def e_step(
                 for j in range(i + 1):
                     mine[at] = hsum(load(cc, i * k + j, 0))
                     at += 1
-            depth = fold(sums, depth, b + 1 - cuts[m])
+            fold(sums, b + 1 - cuts[m])
         write_row(sums, out, m)
 
 
@@ -200,8 +202,9 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, dp = offsets.shape
     d8 = (x.shape[1] + 7) // 8 * 8
-    zr, zt, yt = room(d8 // 8 * TILE, 8), room(d8, TILE), room(dp, TILE)
-    joint, lines, origin = room(k, TILE), room(2, TILE), room(1, dp)
+    zr, zt, yt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE), room(dp, TILE)
+    tiles, origin = room(k + 2, TILE), np.zeros((1, dp))
+    joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)

@@ -16,10 +16,12 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.panel import Shape, flip, load_panel, store_panel
-from mixtura.kernels.simd import exp2, fma, hmax, load, log, prefetch, select, splat, store, vmax, vmin, vsqrt
+from mixtura.kernels.simd import LANES, exp2, fma, hmax, load, log, prefetch, select, splat, store, vmax, vmin, vsqrt
 
-TILE = 64  # k x TILE shares and d x TILE values stay in L2 together; a multiple of four vectors
-PAGE = 512  # values in a page of memory
+# Sizes are numbers of NumPy, not Python: to Numba a literal is a type, for which a function is compiled again.
+TILE = np.int64(64)  # k x TILE shares and d x TILE values stay in L2 together; a multiple of four vectors
+VECTOR = np.int64(LANES)
+PAGE = np.int64(512)  # values in a page of memory
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
 LN4 = natural_log(4.0)
@@ -76,7 +78,7 @@ def fill(
     count: int,
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
-    zr: FloatArray,  # OUT (d8 / 8 TILE, 8): eight columns of all rows, then the next eight; none if d < 8
+    zr: FloatArray,  # OUT (d8 / 8 TILE, 8): eight columns of all rows, then the next eight
     zt: FloatArray,  # OUT (d8, TILE)
 ) -> None:
     """Write z = (x - shift) scale of `count` rows as rows, and as columns, so that vectors can run over either."""
@@ -84,11 +86,7 @@ def fill(
     rows = x[row : row + count]
     whole = d // 8 * 8
     if whole == 0:
-        for j in range(d):
-            for s in range(count):
-                zt[j, s] = (rows[s, j] - shift[j]) * scale[j]
-            for s in range(count, TILE):
-                zt[j, s] = 0.0
+        fill_columns(rows, shift, scale, zt)
         return
     for j in range(0, whole, 8):
         move, by = load(shift, j), load(scale, j)
@@ -103,6 +101,21 @@ def fill(
             store(zr, block + s, 0, splat(0.0))
         for s in range(0, TILE, 8):
             store_panel(SQUARE, zt, j, s, flip(load_panel(SQUARE, zr, block + s, 0)))
+
+
+@jit
+def fill_columns(
+    rows: FloatArray,  # IN (count, d)
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    zt: FloatArray,  # OUT (d8, TILE)
+) -> None:
+    """Write z = (x - shift) scale of rows of less than a vector as columns."""
+    for j in range(rows.shape[1]):
+        for s in range(rows.shape[0]):
+            zt[j, s] = (rows[s, j] - shift[j]) * scale[j]
+        for s in range(rows.shape[0], TILE):
+            zt[j, s] = 0.0
 
 
 @inline_jit
@@ -247,18 +260,27 @@ def write_posterior(
 
 
 @jit
+def held(blocks: int) -> int:
+    """Return how many complete subtrees so many blocks make: one for each binary digit that is 1."""
+    count = 0
+    while blocks:
+        count += blocks & 1
+        blocks >>= 1
+    return count
+
+
+@jit
 def fold(
-    sums: FloatArray,  # IN OUT (levels, size): subtrees still to be joined, and in row `depth` the sums of a block
-    depth: int,
+    sums: FloatArray,  # IN OUT (levels, size): subtrees in order, and after them the last block
     blocks: int,
-) -> int:
-    """Join the subtrees that the last of `blocks` blocks completes (formula T1); return how many are left."""
+) -> None:
+    """Join the subtrees that the last of `blocks` blocks completes (formula T1)."""
+    last = held(blocks - 1)
     while blocks % 2 == 0:
-        depth -= 1
-        blocks //= 2
         for i in range(sums.shape[1]):
-            sums[depth, i] += sums[depth + 1, i]
-    return depth + 1
+            sums[last - 1, i] += sums[last, i]
+        last -= 1
+        blocks //= 2
 
 
 @jit
