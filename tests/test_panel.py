@@ -51,7 +51,9 @@ def triangular(a, b, start, out):
             sums = spread(SHAPE, start, i)
             for s in range(i):
                 sums = outer(a, s, i, load_strip(SHAPE, b, s, j), sums)
-            store_panel(SHAPE, out, i, j, corner(SHAPE, a, i, b, j, sums))
+            store_panel(
+                SHAPE, out, i, j, corner(SHAPE, np.ascontiguousarray(a[:, i : i + SHAPE.rows]), i, b, i, j, sums)
+            )
 
 
 @jit
@@ -186,7 +188,7 @@ def fan(a, i, j):
 
 @jit
 def bend(a, i, j):
-    store_panel(S, a, 0, 0, corner(S, a, i, a, j, load_panel(S, a, 0, 0)))
+    store_panel(S, a, 0, 0, corner(S, a, i, a, i, j, load_panel(S, a, 0, 0)))
 
 a = np.ones((4, 20))
 for f, i, j in [(read, 2, 4), (write, 2, 4), (strip, 3, 4), (multiply, 3, 18), (fan, 3, 18), (bend, 2, 4)]:

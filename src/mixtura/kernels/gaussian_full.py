@@ -14,8 +14,10 @@ from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.panel import ACCUMULATORS, CIRCLE, Shape, circle, load_panel, load_strip, outer, store_panel
 from mixtura.kernels.run import map_rows, sum_blocks
+from mixtura.kernels.screen import screened_log_densities
 from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
 from mixtura.kernels.tile import (
+    LOG4_E,
     TILE,
     VECTOR,
     clear,
@@ -36,12 +38,12 @@ from mixtura.kernels.tile import (
     write_posterior,
     write_row,
 )
-from mixtura.kernels.whiten import log_densities, pack
+from mixtura.kernels.whiten import QUAD, log_densities, pack
 from mixtura.stats import Node
 
-QUAD = Shape.of(4)
 COLUMN = Shape(ACCUMULATORS, 1)  # of a square of eight rows and eight columns, all or half of it
 HALF_SQUARE = Shape(CIRCLE, 1)
+WORTHWHILE = 0.5  # share of pairs completed up to which the next tile of a block is screened, too
 ALL = 0b11111111  # lanes
 APART = 32  # lines between what is read and what is written in step: half a page, lest one seem to be the other
 
@@ -70,8 +72,9 @@ def choose(
                 chosen[count], root[count] = row, roots[k, row]
                 count += 1
                 left &= left - 1
+    chosen[count] = 0
     if count < TILE:
-        chosen[count], root[count] = 0, 0.0
+        root[count] = 0.0
     return count
 
 
@@ -182,11 +185,12 @@ def e_step(
     cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
-    factors: FloatArray,  # IN (k, dp, dp)
+    factors: FloatArray,  # IN (k, height, 4)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     pivot: FloatArray,  # IN (k, d8)
     least: FloatArray,  # IN (k,) roots of r from which a row matters
+    far: FloatArray,  # IN (k,) their logarithms, to base 4
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight and moments of each subtree of blocks."""
@@ -195,10 +199,10 @@ def e_step(
     height_z = d8 // 8 * TILE
     both, zt = room(2 * height_z + APART, VECTOR), room(d8, TILE)
     zr, rows = both[:height_z], both[height_z + APART :]
-    tiles, chosen = room(k + 4, TILE), np.empty(TILE, np.int64)
-    joint, lines = tiles[:k], tiles[k:]
+    tiles, chosen = room(2 * k + 4, TILE), np.zeros(TILE + 8, np.int64)
+    joint, bounds, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k :]
     top, density, w, root = lines[0], lines[1], lines[2], lines[3]
-    c0, c1, c2 = room(k, VECTOR), room(k, d8), room(k * height(d8), VECTOR)
+    zc, c0, c1, c2 = room(d8, VECTOR), room(k, VECTOR), room(k, d8), room(k * height(d8), VECTOR)
     sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
@@ -206,13 +210,20 @@ def e_step(
             clear(c1)
             clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
+            screens = far[0] > -np.inf
             stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = min(TILE, stop - row)
                 fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zr, zt)
                 fetch(x, row + TILE)
-                log_densities(QUAD, zt, factors, offsets, peaks, joint)
+                if screens:
+                    completed = screened_log_densities(
+                        zr, zt, factors, offsets, peaks, far, bounds, density, top, chosen, zc, joint
+                    )
+                    screens = completed < WORTHWHILE * k * TILE
+                else:
+                    log_densities(QUAD, zt, factors, offsets, peaks, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w)
                 weights = weights + total(w)
@@ -236,7 +247,7 @@ def posterior(
     x: FloatArray,  # IN (n, d)
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
-    factors: FloatArray,  # IN (k, dp, dp)
+    factors: FloatArray,  # IN (k, height, 4)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     loglik: FloatArray,  # OUT (n,)
@@ -268,11 +279,16 @@ def e_blocks(
     k, d = pivot.shape
     size = 2 + k * (1 + d + d * (d + 1) // 2)
     work = k * (2 * d * d + 8 * d + 100)
-    arguments = (*pack(QUAD.rows, *density), padded(pivot, up_to(8, d)), constant(np.sqrt(least)))
-    return sum_blocks(e_step, chunk, size, work, *arguments)
+    arguments = pack(QUAD, *density)
+    finite = all(np.isfinite(argument).all() for argument in arguments)  # else a NaN might be screened away
+    with np.errstate(divide="ignore"):
+        far = np.log(least if finite else 0 * least) * LOG4_E
+    return sum_blocks(
+        e_step, chunk, size, work, *arguments, padded(pivot, up_to(8, d)), constant(np.sqrt(least)), constant(far)
+    )
 
 
 def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:
     """Return log-densities, labels and, with `proba`, responsibilities of rows; `density` as for `pack`."""
     k, d = density[2].shape
-    return map_rows(posterior, x, k, k * (d * d + 8 * d + 100), *pack(QUAD.rows, *density), proba=proba)
+    return map_rows(posterior, x, k, k * (d * d + 8 * d + 100), *pack(QUAD, *density), proba=proba)

@@ -11,7 +11,6 @@ from mixtura._types import FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.gaussian_full import posterior_rows
-from mixtura.kernels.panel import Shape
 from mixtura.kernels.run import sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import (
@@ -33,12 +32,11 @@ from mixtura.kernels.tile import (
     up_to,
     write_row,
 )
-from mixtura.kernels.whiten import log_densities, pack
+from mixtura.kernels.whiten import PAIR, log_densities, pack
 from mixtura.stats import Node
 
-__all__ = ["PAIR", "WIDEST", "add_moments", "e_blocks", "posterior_rows"]  # that of wide mixtures does as well
+__all__ = ["WIDEST", "add_moments", "e_blocks", "posterior_rows"]  # that of wide mixtures does as well
 
-PAIR = Shape.of(2)
 WIDEST = 12  # columns from which vectors had better run over features: benchmarks/fit.py
 
 
@@ -108,7 +106,7 @@ def e_step(
     cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
-    factors: FloatArray,  # IN (k, dp, dp)
+    factors: FloatArray,  # IN (k, height, 2)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     pivot: FloatArray,  # IN (k, dp)
@@ -167,4 +165,4 @@ def e_blocks(
     k, d = pivot.shape
     size = 2 + k * (1 + d + d * (d + 1) // 2)
     work = k * (2 * d * d + 8 * d + 100)
-    return sum_blocks(e_step, chunk, size, work, *pack(PAIR.rows, *density), padded(pivot, up_to(PAIR.rows, d)))
+    return sum_blocks(e_step, chunk, size, work, *pack(PAIR, *density), padded(pivot, up_to(PAIR.rows, d)))

@@ -14,14 +14,11 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
-from mixtura.kernels.gaussian_narrow import PAIR
 from mixtura.kernels.gaussian_narrow import add_moments as add_scatter
 from mixtura.kernels.panel import store_panel
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
-    LOG4_E,
-    ROOT_HALF_LOG4_E,
     TILE,
     VECTOR,
     clear,
@@ -42,32 +39,33 @@ from mixtura.kernels.tile import (
     write_posterior,
     write_row,
 )
-from mixtura.kernels.whiten import whitened
+from mixtura.kernels.whiten import PAIR, pack, whitened
 from mixtura.stats import Node
 
 
 @jit
 def log_densities(
     zt: FloatArray,  # IN (>= dp, TILE)
-    factor: FloatArray,  # IN (dp, dp) upper triangular: L'
+    factor: FloatArray,  # IN (height, 2)
     origin: FloatArray,  # IN (dp,) zeros
-    offsets: FloatArray,  # IN (k, dp) L mu
+    offsets: FloatArray,  # IN (k, dp) -L mu
     peaks: FloatArray,  # IN (k,)
     yt: FloatArray,  # TMP (dp, TILE)
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write peak - |L z - L mu|^2, four vectors of rows at a time."""
-    dp = factor.shape[0]
+    at, dp = 0, offsets.shape[1]
     for i in range(0, dp, PAIR.rows):
         for s in range(0, TILE, PAIR.width):
-            store_panel(PAIR, yt, i, s, whitened(PAIR, factor, origin, zt, i, s))
+            store_panel(PAIR, yt, i, s, whitened(PAIR, factor, at, origin, zt, i, s))
+        at += i + PAIR.rows
     for s in range(0, TILE, 32):
         for k in range(offsets.shape[0]):
             v0 = v1 = v2 = v3 = splat(peaks[k])
             for j in range(dp):
                 offset = splat(offsets[k, j])
-                y0, y1 = load(yt, j, s) - offset, load(yt, j, s + 8) - offset
-                y2, y3 = load(yt, j, s + 16) - offset, load(yt, j, s + 24) - offset
+                y0, y1 = load(yt, j, s) + offset, load(yt, j, s + 8) + offset
+                y2, y3 = load(yt, j, s + 16) + offset, load(yt, j, s + 24) + offset
                 v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
             store(joint, k, s, v0)
             store(joint, k, s + 8, v1)
@@ -128,7 +126,7 @@ def e_step(
     cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
-    factor: FloatArray,  # IN (dp, dp)
+    factor: FloatArray,  # IN (height, 2)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     pivot: FloatArray,  # IN (k, dp)
@@ -192,7 +190,7 @@ def posterior(
     x: FloatArray,  # IN (n, d)
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
-    factor: FloatArray,  # IN (dp, dp)
+    factor: FloatArray,  # IN (height, 2)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     loglik: FloatArray,  # OUT (n,)
@@ -225,25 +223,10 @@ def e_blocks(
     dp = up_to(PAIR.rows, d)
     size = 2 + k * (1 + d) + d * (d + 1) // 2 + k * (k + 1) // 2
     work = k * (6 * d + k + 100) + 2 * d * d
-    return sum_blocks(e_step, chunk, size, work, *pack(*density), padded(pivot, dp), constant(np.zeros((1, dp))))
+    return sum_blocks(e_step, chunk, size, work, *pack(PAIR, *density), padded(pivot, dp), constant(np.zeros((1, dp))))
 
 
 def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:
     """Return log-densities, labels and, with `proba`, responsibilities of rows; `density` as for `pack`."""
     k, d = density[2].shape
-    return map_rows(posterior, x, k, k * (3 * d + 100) + d * d, *pack(*density), proba=proba)
-
-
-def pack(
-    shift: FloatArray, scale: FloatArray, means: FloatArray, factor: FloatArray, peaks: FloatArray
-) -> tuple[FloatArray, ...]:
-    """Return shift, scale, transposed factor, offsets and peaks as kernels take them."""
-    dp = up_to(PAIR.rows, means.shape[1])
-    factor = factor * ROOT_HALF_LOG4_E
-    return (
-        constant(shift),
-        constant(scale),
-        padded(factor.T, dp, dp),
-        padded(means @ factor.T, dp),
-        constant(peaks * LOG4_E),
-    )
+    return map_rows(posterior, x, k, k * (3 * d + 100) + d * d, *pack(PAIR, *density), proba=proba)

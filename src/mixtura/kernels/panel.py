@@ -12,8 +12,8 @@ every coefficient once:
 ``load_panel(shape, a, i, j)``         row p is the strip from ``a[i + p, j]`` on
 ``store_panel(shape, a, i, j, rows)``  the same way back
 ``outer(a, s, i, strip, rows)``        row p is ``rows[p] + a[s, i + p] * strip``, each rounded once
-``corner(shape, a, i, b, j, rows)``    ``outer`` for the strips of rows i, i + 1, ... of b, where a is upper triangular:
-                                       its zeros below the diagonal cost nothing
+``corner(shape, a, s, b, i, j, rows)`` ``outer`` for rows s, s + 1, ... of a and the strips of rows i, i + 1, ... of b,
+                                       where this part of a is upper triangular: zeros below cost nothing
 ``less_squares(rows, strip)``          ``strip`` less the square of row 0, then of row 1, ..., each rounded once
 ``circle(v, rows)``                    row t is ``rows[t] + v * w``, w being v rotated by t lanes: with t = 0 to 4 all
                                        products of two lanes of v, hence one half of a symmetric matrix
@@ -309,36 +309,34 @@ def _multiply(builder: Any, numbers: list[Code], vectors: list[Code], rows: list
     return [emit_fma(builder, number, v, row) for (number, v), row in zip(pairs, rows, strict=True)]
 
 
-def corner(shape: Shape, a: Array, i: int, b: Array, j: int, rows: Panel) -> Panel:
-    """Return the rows plus the products at the end of a row of an upper triangular a, up to its diagonal."""
+def corner(shape: Shape, a: Array, s: int, b: Array, i: int, j: int, rows: Panel) -> Panel:
+    """Return the rows plus the products with a square of a, from row s on, of which only the upper triangle counts."""
     v = shape.vectors
     for t in range(shape.rows):
         strip = load_strip(shape, b, i + t, j)
-        added = tuple(
-            simd.fma(simd.splat(a[i + t, i + p // v]), strip[p % v], rows[p]) for p in range(t * v, len(rows))
-        )
+        added = tuple(simd.fma(simd.splat(a[s + t, p // v]), strip[p % v], rows[p]) for p in range(t * v, len(rows)))
         rows = rows[: t * v] + added
     return rows
 
 
 @typing_rule(corner)
-def _type_corner(shape: Any, a: Any, i: Any, b: Any, j: Any, rows: Any) -> Any:
-    index = [*typed_index(a, (i, i))[:1], b, *typed_index(b, (i, j))[1:]]
+def _type_corner(shape: Any, a: Any, s: Any, b: Any, i: Any, j: Any, rows: Any) -> Any:
     if not _is_tuple(rows):
         raise NumbaTypeError(f"corner wants a panel, not {rows}")
-    return signature(rows, shape, a, *index, rows)
+    return signature(rows, shape, a, *typed_index(a, (s, s))[:1], b, *typed_index(b, (i, j)), rows)
 
 
-@lower_builtin(corner, ShapeType, types.Array, types.intp, types.Array, types.intp, types.UniTuple)
+@lower_builtin(corner, ShapeType, types.Array, types.intp, types.Array, types.intp, types.intp, types.UniTuple)
 def _emit_corner(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     shape = sig.args[0].shape
-    _, a, i, b, j, rows = values
+    _, a, s, b, i, j, rows = values
     sums = _unpack(builder, rows)
     for t in range(shape.rows):
-        at = builder.add(i, I64(t), flags=["nsw"])
-        places = _places(context, builder, sig.args[3], (b, at, j), Shape(1, shape.vectors))
+        index = (builder.add(i, I64(t), flags=["nsw"]), j)
+        places = _places(context, builder, sig.args[3], (b, *index), Shape(1, shape.vectors))
         vectors = [builder.load(place, align=8, typ=VEC) for place in places]
-        numbers = _numbers(context, builder, sig.args[1], a, [at, at], shape.rows - t)
+        row = [builder.add(s, I64(t), flags=["nsw"]), I64(t)]
+        numbers = _numbers(context, builder, sig.args[1], a, row, shape.rows - t)
         done = t * shape.vectors
         sums = sums[:done] + _multiply(builder, numbers, vectors, sums[done:])
     return _pack(builder, sums)

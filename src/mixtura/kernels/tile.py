@@ -19,9 +19,9 @@ from mixtura.kernels.panel import Shape, flip, load_panel, store_panel
 from mixtura.kernels.simd import LANES, exp2, fma, hmax, load, log, prefetch, select, splat, store, vmax, vmin, vsqrt
 
 # Sizes are numbers of NumPy, not Python: to Numba a literal is a type, for which a function is compiled again.
-TILE = np.int64(64)  # k x TILE shares and d x TILE values stay in L2 together; a multiple of four vectors
-VECTOR = np.int64(LANES)
-PAGE = np.int64(512)  # values in a page of memory
+TILE: Any = np.int64(64)  # k x TILE shares and d x TILE values stay in L2 together; a multiple of four vectors
+VECTOR: Any = np.int64(LANES)
+PAGE: Any = np.int64(512)  # values in a page of memory
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
 LN4 = natural_log(4.0)

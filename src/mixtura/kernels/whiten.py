@@ -8,31 +8,35 @@ import numpy as np
 
 from mixtura._types import FloatArray
 from mixtura.kernels._jit import inline_jit, jit
-from mixtura.kernels.panel import corner, less_squares, load_strip, outer, spread, spread_strip, store_strip
+from mixtura.kernels.panel import Shape, corner, less_squares, load_strip, outer, spread, spread_strip, store_strip
 from mixtura.kernels.tile import LOG4_E, ROOT_HALF_LOG4_E, TILE, constant, padded, up_to
+
+QUAD = Shape.of(4)  # for many columns
+PAIR = Shape.of(2)  # for few: less of it is padding
 
 
 @inline_jit
 def whitened(
     shape: Any,
-    factor: FloatArray,  # IN (dp, dp) upper triangular: L'
+    factor: FloatArray,  # IN (height, rows of the shape): see `pack`
+    at: int,
     offset: FloatArray,  # IN (dp,) -L mu
     zt: FloatArray,  # IN (>= dp, rows)
     i: int,
     s: int,
 ) -> Any:
-    """Return a panel of L z - L mu: its rows from `i` on, for the rows of data from `s` on."""
+    """Return a panel of L z - L mu: its rows from `i` on, which `factor` has from `at` on, for the data from `s` on."""
     y = spread(shape, offset, i)
     for j in range(i):
-        y = outer(factor, j, i, load_strip(shape, zt, j, s), y)
-    return corner(shape, factor, i, zt, s, y)
+        y = outer(factor, at + j, 0, load_strip(shape, zt, j, s), y)
+    return corner(shape, factor, at + i, zt, i, s, y)
 
 
 @jit
 def log_densities(
     shape: Any,  # of the panels
     zt: FloatArray,  # IN (>= dp, TILE)
-    factors: FloatArray,  # IN (k, dp, dp)
+    factors: FloatArray,  # IN (k, height, rows of the shape)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     joint: FloatArray,  # OUT (k, TILE)
@@ -41,18 +45,33 @@ def log_densities(
     for k in range(factors.shape[0]):
         factor, offset = factors[k], offsets[k]
         for s in range(0, TILE, shape.width):
-            left = spread_strip(shape, peaks[k])
-            for i in range(0, factor.shape[0], shape.rows):
-                left = less_squares(whitened(shape, factor, offset, zt, i, s), left)
+            at, left = 0, spread_strip(shape, peaks[k])
+            for i in range(0, offset.shape[0], shape.rows):
+                left = less_squares(whitened(shape, factor, at, offset, zt, i, s), left)
+                at += i + shape.rows
             store_strip(joint, k, s, left)
 
 
 def pack(
-    multiple: int, shift: FloatArray, scale: FloatArray, means: FloatArray, factors: FloatArray, peaks: FloatArray
+    shape: Shape, shift: FloatArray, scale: FloatArray, means: FloatArray, factors: FloatArray, peaks: FloatArray
 ) -> tuple[FloatArray, ...]:
-    """Return shift, scale, transposed factors, offsets and peaks as kernels take them, padded to a multiple."""
-    dp = up_to(multiple, means.shape[1])
-    factors = factors * ROOT_HALF_LOG4_E
-    offsets = -np.einsum("kij,kj->ki", factors, means)
-    transposed = padded(np.swapaxes(factors, -1, -2), dp, dp)
-    return constant(shift), constant(scale), transposed, padded(offsets, dp), constant(peaks * LOG4_E)
+    """Return shift, scale, factors, offsets and peaks as kernels take them."""
+    offsets = -np.einsum("...ij,...j->...i", factors, means) * ROOT_HALF_LOG4_E
+    return (
+        constant(shift),
+        constant(scale),
+        pack_factors(shape.rows, factors * ROOT_HALF_LOG4_E),
+        padded(offsets, up_to(shape.rows, means.shape[1])),
+        constant(peaks * LOG4_E),
+    )
+
+
+def pack_factors(rows: int, factors: FloatArray) -> FloatArray:
+    """Return lower triangular factors (..., d, d) in the order in which they are read: (..., height, rows).
+
+    That is the transpose of the first `rows` rows up to the diagonal, then of the next ones, padded with zeros.
+    """
+    dp = up_to(rows, factors.shape[-1])
+    square = padded(factors, dp, dp)
+    panels = [np.swapaxes(square[..., i : i + rows, : i + rows], -1, -2) for i in range(0, dp, rows)]
+    return constant(np.concatenate(panels, axis=-2))

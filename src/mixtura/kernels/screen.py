@@ -1,0 +1,147 @@
+"""Log-densities of the pairs of row and component that can matter: the others are told by a few columns.
+
+The first rows of a triangular factor whiten the first columns, so the squares of these bound a log-density from above.
+A pair whose bound lies so far below the row's largest log-density that it is negligible is never completed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixtura._types import FloatArray, IntArray
+from mixtura.kernels._jit import jit
+from mixtura.kernels.panel import Shape, flip, less_squares, spread_strip, store_panel, store_strip
+from mixtura.kernels.simd import bits_above, load, lowest_bit, splat, store, vmax
+from mixtura.kernels.tile import LN4, LOWEST, SQUARE, TILE
+from mixtura.kernels.whiten import QUAD, whitened
+
+SHARE, FEWEST = 4, 8  # of the columns one in four is whitened for the bounds, but not fewer than eight
+SLACK = 1.0 / LN4  # to base 4: twice what a column takes off a log-density on the average
+ONE = Shape(QUAD.rows, 1)
+
+
+@jit
+def screened_columns(dp: int) -> int:
+    """Return how many columns the bounds take."""
+    return max(dp // SHARE // QUAD.rows * QUAD.rows, FEWEST)
+
+
+@jit
+def bound(
+    zt: FloatArray,  # IN (>= dp, TILE)
+    factors: FloatArray,  # IN (k, height, rows)
+    offsets: FloatArray,  # IN (k, dp)
+    peaks: FloatArray,  # IN (k,)
+    bounds: FloatArray,  # OUT (k, TILE)
+    top: FloatArray,  # OUT (TILE,)
+) -> None:
+    """Write upper bounds of the log-densities, and the largest for each row less what the other columns may take."""
+    dp = offsets.shape[1]
+    columns = screened_columns(dp)
+    for k in range(factors.shape[0]):
+        factor, offset = factors[k], offsets[k]
+        for s in range(0, TILE, QUAD.width):
+            at, left = 0, spread_strip(QUAD, peaks[k])
+            for i in range(0, columns, QUAD.rows):
+                left = less_squares(whitened(QUAD, factor, at, offset, zt, i, s), left)
+                at += i + QUAD.rows
+            store_strip(bounds, k, s, left)
+    for s in range(0, TILE, 8):
+        store(top, s, largest(bounds, s) - splat(SLACK * (dp - columns)))
+
+
+@jit
+def largest(joint: FloatArray, s: int):  # type: ignore[no-untyped-def]  # a vector has no type of Python's
+    """Return the largest log-densities of eight rows."""
+    top = splat(LOWEST)
+    for k in range(joint.shape[0]):
+        top = vmax(load(joint, k, s), top)
+    return top
+
+
+@jit
+def complete(
+    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
+    factor: FloatArray,  # IN (height, rows)
+    offset: FloatArray,  # IN (dp,)
+    peak: float,
+    chosen: IntArray,  # IN (TILE + 8,) rows of the tile, and zeros
+    count: int,
+    zc: FloatArray,  # TMP (d8, 8)
+    joint: FloatArray,  # OUT (k, TILE)
+    k: int,
+) -> None:
+    """Write the log-densities of the chosen rows, eight at a time."""
+    for c in range(0, count, 8):
+        for j in range(0, zc.shape[0], 8):
+            block = j // 8 * TILE
+            rows = (
+                load(zr, block + chosen[c], 0),
+                load(zr, block + chosen[c + 1], 0),
+                load(zr, block + chosen[c + 2], 0),
+                load(zr, block + chosen[c + 3], 0),
+                load(zr, block + chosen[c + 4], 0),
+                load(zr, block + chosen[c + 5], 0),
+                load(zr, block + chosen[c + 6], 0),
+                load(zr, block + chosen[c + 7], 0),
+            )
+            store_panel(SQUARE, zc, j, 0, flip(rows))
+        at, left = 0, spread_strip(ONE, peak)
+        for i in range(0, offset.shape[0], ONE.rows):
+            left = less_squares(whitened(ONE, factor, at, offset, zc, i, 0), left)
+            at += i + ONE.rows
+        store_strip(zc, 0, 0, left)
+        for q in range(min(8, count - c)):
+            joint[k, chosen[c + q]] = zc[0, q]
+
+
+@jit
+def screened_log_densities(
+    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
+    zt: FloatArray,  # IN (>= dp, TILE)
+    factors: FloatArray,  # IN (k, height, rows)
+    offsets: FloatArray,  # IN (k, dp)
+    peaks: FloatArray,  # IN (k,)
+    least: FloatArray,  # IN (k,) how far below the row's largest a log-density may be and still matter
+    bounds: FloatArray,  # TMP (k, TILE)
+    guess: FloatArray,  # TMP (TILE,)
+    top: FloatArray,  # TMP (TILE,)
+    chosen: IntArray,  # TMP (TILE + 8,)
+    zc: FloatArray,  # TMP (d8, 8)
+    joint: FloatArray,  # OUT (k, TILE)
+) -> int:
+    """Write peak - |L z - L mu|^2 where that can matter, else -inf; return how many pairs were completed.
+
+    First what matters if the largest log-density of a row is as large as guessed, then what else matters now that
+    it is known. A NaN among the bounds is completed, so none is lost.
+    """
+    completed = 0
+    bound(zt, factors, offsets, peaks, bounds, guess)
+    for k in range(factors.shape[0]):
+        count, reach = 0, splat(least[k])
+        for s in range(0, TILE, 8):
+            store(joint, k, s, splat(-np.inf))
+            count = append(bits_above(load(bounds, k, s), load(guess, s) + reach), s, chosen, count)
+        complete(zr, factors[k], offsets[k], peaks[k], chosen, count, zc, joint, k)
+        completed += count
+    for s in range(0, TILE, 8):
+        store(top, s, largest(joint, s))
+    for k in range(factors.shape[0]):
+        count, reach = 0, splat(least[k])
+        for s in range(0, TILE, 8):
+            v = load(bounds, k, s)
+            done = bits_above(v, load(guess, s) + reach)
+            count = append(bits_above(v, load(top, s) + reach) & ~done, s, chosen, count)
+        complete(zr, factors[k], offsets[k], peaks[k], chosen, count, zc, joint, k)
+        completed += count
+    return completed
+
+
+@jit
+def append(bits: int, s: int, chosen: IntArray, count: int) -> int:
+    """Append the rows from `s` on whose bits are set; return how many there are now."""
+    while bits:
+        chosen[count] = s + lowest_bit(bits)
+        count += 1
+        bits &= bits - 1
+    return count
