@@ -41,8 +41,11 @@ def problem(name: str, d: int) -> tuple[Any, Any, Any]:
     if name == "far start":
         x, means = clusters(d, 1.0)
         start = means + 0.1 * rng.standard_normal(means.shape)
-        start[0] += 14.0  # in each column: no row is within the reach of what is negligible
+        start[0] += 17.0 / np.sqrt(d)  # beyond what is negligible for every row, but not beyond all numbers
         return x, None, start
+    if name == "narrow start":
+        x, means = clusters(d, 0.5)
+        return 7.0 * x, None, 7.0 * means  # the unit covariances of the start are too narrow: bounds say little
     if name == "tiny weights":
         x, means = clusters(d, 3.0)
         return x, np.where(rng.random(N) < 0.5, 1e-12, 1.0), means
@@ -60,7 +63,7 @@ def fit(model: Any, x: Any, weight: Any, means: Any) -> Any:
 
 
 @pytest.mark.parametrize("d", [16, 37])
-@pytest.mark.parametrize("name", ["separated", "overlapping", "far start", "tiny weights", "unequal determinants"])
+@pytest.mark.parametrize("name", ["separated", "overlapping", "far start", "narrow start", "tiny weights", "unequal determinants"])
 def test_fits_are_the_same_with_and_without(name, d, kernels, monkeypatch):
     assert d > gaussian_narrow.WIDEST  # else nothing is left out
     x, weight, means = problem(name, d)
