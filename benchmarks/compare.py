@@ -28,6 +28,7 @@ from benchmarks.data import clusters, start
 
 UPDATES = (2, 7)
 SEPARATIONS = (0.25, 0.7, 4.0)  # of the means, in sigmas: true overlap, some, none
+PAUSE = 0.3  # seconds before a library's turn: threads of the one before may spin that long for more work
 SAME = 1e-7  # relative difference between log-likelihoods that counts as the same
 LIBRARIES = {"mixtura": "mixtura", "scikit-learn": "sklearn", "oneDAL": "daal4py"}
 
@@ -172,6 +173,7 @@ def compare(case, separation, workers, rounds):
     ends = {}
     for _ in range(rounds):
         for library, worker in workers.items():
+            time.sleep(PAUSE)
             short, long = (worker.fit(case, separation, updates) for updates in UPDATES)
             if long[1] <= short[1]:
                 raise RuntimeError(f"{case.name}: {library} stopped after {long[1]} updates; there is nothing to time")

@@ -1,5 +1,8 @@
 """Speed of fits of a fixed number of passes; the compiler has done its work before the clock starts."""
 
+import statistics
+import time
+
 import numpy as np
 
 from benchmarks.data import capped, clusters, fit_passes, start
@@ -39,6 +42,34 @@ class Covariance(_Fit):
         fit_passes(self.x, UPDATES, self.options)
 
 
+class PairTime:
+    """ns of one update for a row and component, by everything that can matter; a difference of two fits."""
+
+    params = (["full", "tied", "diag", "spherical"], [1, 2, 8, 16, 64], [4, 16], ["float64", "float32"], [1, 2])
+    param_names = ("covariance", "d", "k", "dtype", "threads")
+    timeout = 300
+    unit = "ns"
+    values = 1_600_000  # rows times columns
+    updates = (1, 4)
+    rounds = 3
+
+    def setup(self, covariance, d, k, dtype, threads):
+        self.x = clusters(capped(self.values // d), d, k, dtype)
+        self.options = start(self.x, k, covariance) | {"n_threads": threads}
+        fit_passes(self.x, 1, self.options)  # compiles
+
+    def track_update(self, covariance, d, k, dtype, threads):
+        seconds = []
+        for _ in range(self.rounds):
+            clock = [time.perf_counter()]
+            for updates in self.updates:
+                fit_passes(self.x, updates, self.options)
+                clock.append(time.perf_counter())
+            seconds.append((clock[2] - clock[1]) - (clock[1] - clock[0]))
+        pairs = len(self.x) * k * (self.updates[1] - self.updates[0])
+        return max(0.0, statistics.median(seconds)) / pairs * 1e9
+
+
 class Input(_Fit):
     """What the rows are made of, and how they lie in memory."""
 
@@ -76,15 +107,15 @@ class Weighted(_Fit):
 class Predict(_Fit):
     """Prediction on the data that were fitted."""
 
-    params = (["predict", "predict_proba", "score_samples"],)
-    param_names = ("method",)
+    params = (["predict", "predict_proba", "score_samples"], ["1d-k8", "8d-k8"], ["full", "tied", "diag", "spherical"])
+    param_names = ("method", "shape", "covariance")
 
-    def setup(self, method):
-        self.prepare("8d-k8", "full")
+    def setup(self, method, shape, covariance):
+        self.prepare(shape, covariance)
         self.call = getattr(fit_passes(self.x, 1, self.options), method)
         self.call(self.x)
 
-    def time_call(self, method):
+    def time_call(self, method, shape, covariance):
         self.call(self.x)
 
 

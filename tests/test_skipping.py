@@ -19,6 +19,7 @@ from mixtura.values import same_bits
 
 UPDATES = 50
 K, N = 6, 6000
+PROBLEMS = ("separated", "overlapping", "far start", "narrow start", "tiny weights", "unequal determinants")
 
 
 def clusters(d: int, separation: float, spread: Any = 1.0, seed: int = 0) -> tuple[Any, Any]:
@@ -63,7 +64,9 @@ def fit(model: Any, x: Any, weight: Any, means: Any) -> Any:
 
 
 @pytest.mark.parametrize("d", [16, 37])
-@pytest.mark.parametrize("name", ["separated", "overlapping", "far start", "narrow start", "tiny weights", "unequal determinants"])
+@pytest.mark.parametrize(
+    "name", ["separated", "overlapping", "far start", "narrow start", "tiny weights", "unequal determinants"]
+)
 def test_fits_are_the_same_with_and_without(name, d, kernels, monkeypatch):
     assert d > gaussian_narrow.WIDEST  # else nothing is left out
     x, weight, means = problem(name, d)

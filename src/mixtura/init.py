@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
+from mixtura.families import Diag, Gaussian
+from mixtura.frame import Frame
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Family, Source
-from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.models.mixture import COMPILED_WORK, Mixture, MixtureParams
 
 SAMPLE_ROWS = 1 << 14  # rows that a start looks at; k-means on more finds the same centres
 SAMPLE_ROWS_A_COMPONENT = 256
@@ -142,7 +144,7 @@ def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Genera
         sums = np.column_stack([np.bincount(labels, weight * column, k) for column in points.T])
         centres = np.divide(sums, counts, out=centres, where=counts > 0)
         before, labels = labels, _nearest(points, centres)
-        if (labels == before).all():
+        if np.array_equal(labels, before):
             break
     return _one_hot(labels, k)
 
@@ -197,6 +199,12 @@ def _squared_distance(points: FloatArray, centres: FloatArray) -> FloatArray:
 
 
 def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
+    """Return the number of the nearest centre of each row: the most probable of unit normal components."""
+    (k, d), n = centres.shape, len(points)
+    unit = Gaussian(Diag())
+    if n * k * d >= COMPILED_WORK and unit.fused(k, d):
+        theta = unit.with_means(unit.blank(Frame.identity(d), k), centres)
+        return unit.posterior_rows(np.zeros(k), theta, points, False).labels
     labels: IntArray = _squared_distance(points, centres).argmin(axis=1)
     return labels
 

@@ -1,7 +1,8 @@
 """Log-densities of the pairs of row and component that can matter: the others are told by a few columns.
 
 The first rows of a triangular factor whiten the first columns, so the squares of these bound a log-density from above.
-A pair whose bound lies so far below the row's largest log-density that it is negligible is never completed.
+A pair whose bound lies so far below the row's largest log-density that it is negligible is never completed
+(formulas E8 and S8).
 """
 
 from __future__ import annotations

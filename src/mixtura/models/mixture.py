@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 COMPILED_WORK = 1 << 20  # n k d from which loading a cached kernel repays itself: benchmarks/start.py
 
-NEGLIGIBLE = 2.0**-80  # share of the mixture's density that a component may do without in a row
+NEGLIGIBLE = 2.0**-80  # share of the mixture's density that a component may do without in a row (formula S8)
 LOST = 1e-15  # most relative error of a sum that this may bring: else nothing is left out
 
 WEIGHT_ROUNDING = 1e-6  # how far from 1 weights that a user or a file gives may sum
