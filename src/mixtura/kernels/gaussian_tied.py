@@ -207,6 +207,7 @@ def posterior(
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
         fill(x, row, count, shift, scale, zr, zt)
+        fetch(x, row + TILE)
         log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
         softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)

@@ -75,14 +75,15 @@ def map_rows(
     """Return log-densities (n,), labels (n,) and responsibilities, (n, k) or without `proba` (0, k), of rows."""
     n, d = x.shape
     blocks = -(-n // BLOCK_ROWS)
+    piece = BLOCK_ROWS * max(1, min(blocks // (SUBTREES * allowed_threads()), _blocks_a_slice(d, work)))
     loglik, labels, resp = np.empty(n), np.empty(n, dtype=np.int64), np.empty((n if proba else 0, k))
 
     def run(begin: int, end: int) -> None:
-        rows = slice(begin * BLOCK_ROWS, end * BLOCK_ROWS)
+        rows = slice(begin * piece, end * piece)
         part = np.ascontiguousarray(x[rows], dtype=np.float64)
         kernel(_read_only(part), *arguments, loglik[rows], labels[rows], resp[rows])
 
-    share_out(run, blocks, _blocks_a_slice(d, work))
+    share_out(run, -(-n // piece), max(1, _blocks_a_slice(d, work) * BLOCK_ROWS // piece))
     return loglik, labels, resp
 
 

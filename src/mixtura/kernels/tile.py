@@ -230,9 +230,9 @@ def normalize_roots(
 
 @jit
 def write_posterior(
-    joint: FloatArray,  # IN roots of shares (k, TILE)
-    top: FloatArray,  # IN (TILE,)
-    density: FloatArray,  # IN (TILE,)
+    joint: FloatArray,  # IN roots of shares, OUT responsibilities (k, TILE)
+    top: FloatArray,  # IN (TILE,), OUT log-densities
+    density: FloatArray,  # IN (TILE,), OUT labels
     row: int,
     count: int,
     loglik: FloatArray,  # OUT (n,)
@@ -240,20 +240,24 @@ def write_posterior(
     resp: FloatArray,  # OUT (n, k); or (0, k) where nobody asks for them
 ) -> None:
     """Write log-density, most probable component and responsibilities of `count` rows."""
+    k, one = joint.shape[0], splat(1.0)
     for s in range(0, TILE, 8):
-        store(top, s, fma(splat(LN4), load(top, s), log(load(density, s))))
+        label, total = splat(0.0), load(density, s)
+        share = one / total
+        store(top, s, fma(splat(LN4), load(top, s), log(total)))
+        for i in range(k - 1, -1, -1):
+            root = load(joint, i, s)
+            label = select(root - one, label, splat(float(i)))  # the largest has a root of 1
+            store(joint, i, s, root * root * share)
+        store(density, s, label)
     for s in range(count):
         loglik[row + s] = top[s]
-        best = 0
-        for k in range(1, joint.shape[0]):
-            if joint[k, s] > joint[best, s]:
-                best = k
-        labels[row + s] = best
+        labels[row + s] = int(density[s])
     if resp.shape[0]:
         rows = resp[row : row + count]
         for s in range(count):
-            for k in range(joint.shape[0]):
-                rows[s, k] = joint[k, s] * joint[k, s] / density[s]
+            for i in range(k):
+                rows[s, i] = joint[i, s]
 
 
 # -------------------------------------------------------------------------------- sums out
