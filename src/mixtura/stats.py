@@ -7,7 +7,8 @@ workers, in any order), they are added along one binary tree over their numbers,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -27,17 +28,21 @@ class Sums:
 
     def _combine(self, function: Callable[..., Any], *others: Self) -> Self:
         """Apply `function` to each field of this and of `others`; labels stay as they are."""
-        values = {
-            f.name: function(getattr(self, f.name), *(getattr(other, f.name) for other in others))
-            for f in fields(self)
-            if not f.metadata.get("label", False)
-        }
-        return replace(self, **values)
+        values = dict(vars(self))
+        for name in _summed(type(self)):
+            values[name] = function(values[name], *(getattr(other, name) for other in others))
+        return type(self)(**values)
 
     def is_finite(self) -> bool:
         """Tell whether every number in every field is finite."""
-        values = (getattr(self, f.name) for f in fields(self) if not f.metadata.get("label", False))
+        values = (getattr(self, name) for name in _summed(type(self)))
         return all(v.is_finite() if isinstance(v, Sums) else bool(np.isfinite(v).all()) for v in values)
+
+
+@cache
+def _summed(kind: type[Sums]) -> tuple[str, ...]:
+    """Return the names of the fields that add; the others are labels."""
+    return tuple(f.name for f in fields(kind) if not f.metadata.get("label", False))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
