@@ -29,6 +29,7 @@ from benchmarks.data import clusters, start
 UPDATES = (2, 7)
 SEPARATIONS = (0.25, 0.7, 4.0)  # of the means, in sigmas: true overlap, some, none
 PAUSE = 0.3  # seconds before a library's turn: threads of the one before may spin that long for more work
+ENOUGH, PATIENCE = 3, 20.0  # rounds after which no more follow for a library that took so many seconds
 SAME = 1e-7  # relative difference between log-likelihoods that counts as the same
 LIBRARIES = {"mixtura": "mixtura", "scikit-learn": "sklearn", "oneDAL": "daal4py"}
 
@@ -170,15 +171,18 @@ def log_likelihood(x, parameters, covariance):
 def compare(case, separation, workers, rounds):
     """Return median ns per row, component and update of each library, which have to agree on the result."""
     times = {library: [] for library in workers}
-    ends = {}
+    ends, spent = {}, dict.fromkeys(workers, 0.0)
     for _ in range(rounds):
         for library, worker in workers.items():
+            if len(times[library]) >= ENOUGH and spent[library] > PATIENCE:
+                continue
             time.sleep(PAUSE)
             short, long = (worker.fit(case, separation, updates) for updates in UPDATES)
             if long[1] <= short[1]:
                 raise RuntimeError(f"{case.name}: {library} stopped after {long[1]} updates; there is nothing to time")
             times[library].append((long[0] - short[0]) / (long[1] - short[1]) / case.n / case.k * 1e9)
             ends[library] = long[2]
+            spent[library] += short[0] + long[0]
     x = clusters(case.n, case.d, case.k, separation=separation)[:50_000]
     found = {library: log_likelihood(x, end, case.covariance) for library, end in ends.items()}
     low, high = min(found.values()), max(found.values())

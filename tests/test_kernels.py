@@ -21,17 +21,21 @@ from mixtura.values import leaves, same_bits
 
 STRUCTURES = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
 every_structure = pytest.mark.parametrize("name", STRUCTURES)
-# Dimensions on both sides of every padding (4 and 8), rows on both sides of a tile (64) and a block (1024).
+# Dimensions on both sides of every padding (2, 4 and 8) and of both kernels (12), rows on both sides of a tile (128)
+# and a block (1024).
 SHAPES = [
     (1, 1, 1),
-    (1, 3, 63),
+    (1, 3, 127),
     (1, 8, 1025),
-    (2, 2, 64),
-    (3, 5, 65),
+    (2, 2, 128),
+    (3, 5, 129),
     (4, 3, 200),
     (5, 2, 1100),
     (8, 3, 90),
     (9, 4, 130),
+    (12, 3, 300),
+    (13, 3, 300),
+    (16, 2, 129),
     (17, 2, 70),
 ]
 

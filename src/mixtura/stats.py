@@ -29,20 +29,20 @@ class Sums:
     def _combine(self, function: Callable[..., Any], *others: Self) -> Self:
         """Apply `function` to each field of this and of `others`; labels stay as they are."""
         values = dict(vars(self))
-        for name in _summed(type(self)):
+        for name in self._summed():
             values[name] = function(values[name], *(getattr(other, name) for other in others))
         return type(self)(**values)
 
+    @classmethod
+    @cache
+    def _summed(cls) -> tuple[str, ...]:
+        """Return the names of the fields that add; the others are labels."""
+        return tuple(f.name for f in fields(cls) if not f.metadata.get("label", False))
+
     def is_finite(self) -> bool:
         """Tell whether every number in every field is finite."""
-        values = (getattr(self, name) for name in _summed(type(self)))
+        values = (getattr(self, name) for name in self._summed())
         return all(v.is_finite() if isinstance(v, Sums) else bool(np.isfinite(v).all()) for v in values)
-
-
-@cache
-def _summed(kind: type[Sums]) -> tuple[str, ...]:
-    """Return the names of the fields that add; the others are labels."""
-    return tuple(f.name for f in fields(kind) if not f.metadata.get("label", False))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

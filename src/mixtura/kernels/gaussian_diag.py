@@ -27,11 +27,9 @@ from mixtura.kernels.tile import (
     levels,
     log_likelihood,
     normalize,
-    padded,
     room,
     softmax,
     total,
-    up_to,
     write_posterior,
     write_row,
 )
@@ -67,13 +65,13 @@ def log_densities(
 def add_moments(
     zt: FloatArray,  # IN (d8, TILE)
     resp: FloatArray,  # IN (k, TILE)
-    pivot: FloatArray,  # IN (k, d2), d2 even
-    c1: FloatArray,  # IN OUT (d2 k, 8)
-    c2: FloatArray,  # IN OUT (d2 k, 8)
+    pivot: FloatArray,  # IN (k, d)
+    c1: FloatArray,  # IN OUT (d k, 8)
+    c2: FloatArray,  # IN OUT (d k, 8)
 ) -> None:
-    """Add r (z - p) and r (z - p)^2, lane by lane, two columns at a time."""
-    n = pivot.shape[0]
-    for j in range(0, pivot.shape[1], 2):
+    """Add r (z - p) and r (z - p)^2, lane by lane; two columns at a time share the responsibilities."""
+    n, d = pivot.shape
+    for j in range(0, d - 1, 2):
         for k in range(n):
             at, other = j * n + k, (j + 1) * n + k
             p, q = splat(pivot[k, j]), splat(pivot[k, j + 1])
@@ -89,6 +87,16 @@ def add_moments(
             store(c1, other, 0, other_first)
             store(c2, at, 0, second)
             store(c2, other, 0, other_second)
+    if d % 2:
+        for k in range(n):
+            at, p = (d - 1) * n + k, splat(pivot[k, d - 1])
+            first, second = load(c1, at, 0), load(c2, at, 0)
+            for s in range(0, TILE, 8):
+                gap = load(zt, d - 1, s) - p
+                moved = load(resp, k, s) * gap
+                first, second = first + moved, fma(moved, gap, second)
+            store(c1, at, 0, first)
+            store(c2, at, 0, second)
 
 
 @entry_jit
@@ -101,7 +109,7 @@ def e_step(
     means: FloatArray,  # IN (k, d)
     factors: FloatArray,  # IN (k, d)
     peaks: FloatArray,  # IN (k,)
-    pivot: FloatArray,  # IN (k, d2), d2 even
+    pivot: FloatArray,  # IN (k, d)
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight and moments of each subtree of blocks."""
@@ -111,7 +119,7 @@ def e_step(
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
-    c0, c1, c2 = room(k, VECTOR), room((d + 1) * k, VECTOR), room((d + 1) * k, VECTOR)
+    c0, c1, c2 = room(k, VECTOR), room(d * k, VECTOR), room(d * k, VECTOR)
     sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
@@ -122,12 +130,12 @@ def e_step(
             stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = min(TILE, stop - row)
-                fill_weights(weight, row, count, w)
+                even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zr, zt)
                 fetch(x, row + TILE)
                 log_densities(zt, means, factors, peaks, joint)
                 softmax(joint, top, density)
-                loglik = loglik + log_likelihood(top, density, w)
+                loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
                 normalize(joint, density, w, c0)
                 add_moments(zt, joint, pivot, c1, c2)
@@ -179,9 +187,7 @@ def e_blocks(
     No row is left out: that would not pay here.
     """
     k, d = pivot.shape
-    return sum_blocks(
-        e_step, chunk, 2 + k * (1 + 2 * d), k * (12 * d + 100), *pack(*density), padded(pivot, up_to(2, d))
-    )
+    return sum_blocks(e_step, chunk, 2 + k * (1 + 2 * d), k * (12 * d + 100), *pack(*density), constant(pivot))
 
 
 def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:

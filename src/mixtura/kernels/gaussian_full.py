@@ -214,7 +214,7 @@ def e_step(
             stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = min(TILE, stop - row)
-                fill_weights(weight, row, count, w)
+                even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zr, zt)
                 fetch(x, row + TILE)
                 if screens:
@@ -225,7 +225,7 @@ def e_step(
                 else:
                     log_densities(QUAD, zt, factors, offsets, peaks, joint)
                 softmax(joint, top, density)
-                loglik = loglik + log_likelihood(top, density, w)
+                loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
                 normalize_roots(joint, density, w, c0)
                 for s in range(0, TILE, 8):

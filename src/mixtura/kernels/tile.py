@@ -16,10 +16,10 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.panel import Shape, flip, load_panel, store_panel
-from mixtura.kernels.simd import LANES, exp2, fma, hmax, load, log, prefetch, select, splat, store, vmax, vmin, vsqrt
+from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, splat, store, vmax, vsqrt
 
 # Sizes are numbers of NumPy, not Python: to Numba a literal is a type, for which a function is compiled again.
-TILE: Any = np.int64(64)  # k x TILE shares and d x TILE values stay in L2 together; a multiple of four vectors
+TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1 and L2; a multiple of four vectors
 VECTOR: Any = np.int64(LANES)
 PAGE: Any = np.int64(512)  # values in a page of memory
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
@@ -60,15 +60,18 @@ def fill_weights(
     row: int,
     count: int,
     w: FloatArray,  # OUT (TILE,)
-) -> None:
-    """Copy the weights of `count` rows from `row` on; padding gets 0."""
+) -> bool:
+    """Copy the weights of `count` rows from `row` on; padding gets 0. Tell whether all are equal, and not 0."""
     given = weight[row : row + count]
+    even = count == TILE
     for s in range(given.shape[0]):
         w[s] = given[s]
+        even &= given[s] == given[0]
     for s in range(given.shape[0], count):
         w[s] = 1.0
     for s in range(count, TILE):
         w[s] = 0.0
+    return bool(even and w[0] > 0.0)
 
 
 @jit
@@ -157,15 +160,13 @@ def log_likelihood(
     top: FloatArray,  # IN (TILE,)
     density: FloatArray,  # IN (TILE,)
     w: FloatArray,  # IN (TILE,)
+    even: bool,
 ) -> Any:
     """Return the vector of sums of w log f (formula E2); a row of weight 0 adds nothing, not even an infinity.
 
-    Where all weights are equal, one logarithm of a product does for eight: each density is between 1 and k.
+    Where the weights are `even`, one logarithm of a product does for eight: each density is between 1 and k.
     """
-    least, most = load(w, 0), load(w, 0)
-    for s in range(8, TILE, 8):
-        least, most = vmin(load(w, s), least), vmax(load(w, s), most)
-    if w[0] > 0.0 and -hmax(-least) == w[0] and hmax(most) == w[0]:
+    if even:
         tops, product = splat(0.0), splat(1.0)
         for s in range(0, TILE, 8):
             tops = tops + load(top, s)
