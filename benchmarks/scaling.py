@@ -8,6 +8,7 @@ A time is that of the updates between a short and a long fit, as in `benchmarks.
 import argparse
 import statistics
 import sys
+import warnings
 from pathlib import Path
 
 from benchmarks.compare import fit_mixtura, processor
@@ -103,6 +104,7 @@ def main(arguments=None):
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the tables to FILE, as Markdown")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the plot to FILE")
     options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")  # not converged: that is the point
     tables = measure(1 if options.quick else 5)
     text = f"{processor()}\n\n{markdown(tables)}"
     print(text)

@@ -163,13 +163,14 @@ def test_after_warmup_nothing_is_compiled(tmp_path):
         from numba.core import event
         with event.install_recorder("numba:compile") as compiled:
             for covariance_type in ("full", "tied", "diag", "spherical"):
-                for rows in (x, x.astype(np.float32), np.asfortranarray(x), np.tile(x[:, :1], (2, 1))):
+                for rows in (x, x.astype(np.float32), np.asfortranarray(x), x[:, :1], np.tile(x[:50_000], (1, 4))):
                     model = GaussianMixture(3, covariance_type=covariance_type, max_iter=1, random_state=0)
                     model.fit(rows, sample_weight=np.ones(len(rows)))
+                    model.predict_proba(rows)
         print(len(compiled.buffer))
         """,
         **environment,
     )
     assert lines == ["0"]
-    assert len(files) == 8  # an index and one compiled function of each kernel
+    assert len(files) == 14  # an index and one compiled function of seven: four E-steps and three posteriors
     assert sorted(tmp_path.rglob("*.nb?")) == files

@@ -41,9 +41,10 @@ def sum_blocks(
     """
     n, d = chunk.x.shape
     blocks = -(-n // BLOCK_ROWS)
-    fewest = max(blocks // (SUBTREES * allowed_threads()), 8 * size * blocks // SUMS_BYTES, 1)
+    share = max(blocks // (SUBTREES * allowed_threads()), 8 * size * blocks // SUMS_BYTES, 1)
     most = _blocks_a_slice(d, work)
-    nodes = _cover(chunk.first, blocks, min(fewest, most).bit_length() - 1)
+    level = min(share, most).bit_length() - 1
+    nodes = _cover(chunk.first, blocks, level)
     starts = [(index << level) - chunk.first for level, index in nodes]
     cuts = np.array([*starts, blocks])
     out = np.empty((len(nodes), size))
@@ -53,7 +54,7 @@ def sum_blocks(
         weight = NOTHING if rows.weight is None else _read_only(rows.weight)
         kernel(_read_only(rows.x), weight, cuts[begin : end + 1] - cuts[begin], *arguments, out[begin:end])
 
-    share_out(run, len(nodes), max(1, most >> nodes[0][0]))
+    share_out(run, len(nodes), most >> level)
     return _fold(nodes, out)
 
 
