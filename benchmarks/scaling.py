@@ -86,13 +86,16 @@ def draw(tables, path):
         header, rows = tables[name]
         axes.plot([row[0] for row in rows], [row[1] for row in rows], marker="o", color="#1f6f8b")
         axes.set(xscale="log", xlabel=label, ylabel=header[1])
+        if name != "rows":
+            axes.set_xticks(ticks := [row[0] for row in rows][:: 2 if name == "columns" else 1], map(str, ticks))
+            axes.minorticks_off()
         if name == "columns":
             last, time = rows[-1][:2]
             axes.plot([8, last], [time * (8 / last) ** 2, time], ls="--", color="#888888", label="$d^2$")
             axes.set_yscale("log")
             axes.legend(frameon=False)
         else:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.15 * max(row[1] for row in rows))
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
 

@@ -101,3 +101,29 @@ def test_comparison_runs(comparison, monkeypatch, capsys, tmp_path):
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert [line["case"] for line in figures["lines"]] == [case.name for case in cases]
     assert capsys.readouterr().out.count("| yes |") == 4
+
+
+def test_everyday_runs(monkeypatch, capsys):
+    everyday = importlib.import_module("benchmarks.everyday")
+    monkeypatch.setenv("MIXTURA_BENCH_ROWS", "400")
+    for name, value in {"PAUSE": 0.0, "SHAPES": ((2, 2, 400),), "FITS": (1.0,)}.items():
+        monkeypatch.setattr(everyday, name, value)
+    everyday.main(["--quick"])
+    out = capsys.readouterr().out
+    assert out.count("x scikit-learn") == 2
+    assert all(f"| {method}, {kind}, d=2, k=2 |" in out for method in everyday.METHODS for kind in ("full", "tied"))
+    assert "| default fit, separation 1, seed 0 |" in out
+
+
+def test_scaling_runs(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    scaling = importlib.import_module("benchmarks.scaling")
+    small = {"ROWS": (300, 600), "COMPONENTS": (1, 2), "COLUMNS": (1, 9), "THREADED": ((2, 2, 300),)}
+    monkeypatch.setenv("MIXTURA_BENCH_ROWS", "600")
+    for name, value in small.items():
+        monkeypatch.setattr(scaling, name, value)
+    table, plot = tmp_path / "table.md", tmp_path / "plot.png"
+    assert scaling.main(["--quick", "--table", str(table), "--plot", str(plot)]) == 0
+    assert table.read_text() in capsys.readouterr().out
+    assert "| d=2, k=2 |" in table.read_text()
+    assert plot.stat().st_size > 0
