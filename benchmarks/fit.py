@@ -42,23 +42,21 @@ class Covariance(_Fit):
         fit_passes(self.x, UPDATES, self.options)
 
 
-class PairTime:
-    """ns of one update for a row and component, by everything that can matter; a difference of two fits."""
+class _PairTime:
+    """ns of one update for a row and component: a difference of two fits, so that start and checks cancel."""
 
-    params = (["full", "tied", "diag", "spherical"], [1, 2, 8, 16, 64], [4, 16], ["float64", "float32"], [1, 2])
-    param_names = ("covariance", "d", "k", "dtype", "threads")
     timeout = 300
     unit = "ns"
     values = 1_600_000  # rows times columns
     updates = (1, 4)
     rounds = 3
 
-    def setup(self, covariance, d, k, dtype, threads):
-        self.x = clusters(capped(self.values // d), d, k, dtype)
+    def prepare(self, covariance, d, k, dtype="float64", threads=None):
+        self.x, self.k = clusters(capped(self.values // d), d, k, dtype), k
         self.options = start(self.x, k, covariance) | {"n_threads": threads}
         fit_passes(self.x, 1, self.options)  # compiles
 
-    def track_update(self, covariance, d, k, dtype, threads):
+    def measure(self):
         seconds = []
         for _ in range(self.rounds):
             clock = [time.perf_counter()]
@@ -66,8 +64,34 @@ class PairTime:
                 fit_passes(self.x, updates, self.options)
                 clock.append(time.perf_counter())
             seconds.append((clock[2] - clock[1]) - (clock[1] - clock[0]))
-        pairs = len(self.x) * k * (self.updates[1] - self.updates[0])
+        pairs = len(self.x) * self.k * (self.updates[1] - self.updates[0])
         return max(0.0, statistics.median(seconds)) / pairs * 1e9
+
+
+class PairTime(_PairTime):
+    """By structure, columns and components."""
+
+    params = (["full", "tied", "diag", "spherical"], [1, 2, 8, 16, 64], [4, 16])
+    param_names = ("covariance", "d", "k")
+
+    def setup(self, covariance, d, k):
+        self.prepare(covariance, d, k)
+
+    def track_update(self, covariance, d, k):
+        return self.measure()
+
+
+class PairTimeByInput(_PairTime):
+    """By dtype and threads."""
+
+    params = ([2, 16], ["float64", "float32"], [1, 2])
+    param_names = ("d", "dtype", "threads")
+
+    def setup(self, d, dtype, threads):
+        self.prepare("full", d, 8, dtype, threads)
+
+    def track_update(self, d, dtype, threads):
+        return self.measure()
 
 
 class Input(_Fit):
