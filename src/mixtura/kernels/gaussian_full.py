@@ -14,7 +14,7 @@ from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.panel import ACCUMULATORS, CIRCLE, Shape, circle, load_panel, load_strip, outer, store_panel
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.screen import screened_log_densities
+from mixtura.kernels.screen import bound, promising, screened_log_densities
 from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
 from mixtura.kernels.tile import (
     LOG4_E,
@@ -43,7 +43,7 @@ from mixtura.stats import Node
 
 COLUMN = Shape(ACCUMULATORS, 1)  # of a square of eight rows and eight columns, all or half of it
 HALF_SQUARE = Shape(CIRCLE, 1)
-WORTHWHILE = 0.5  # share of pairs completed up to which the next tile of a block is screened, too
+WORTHWHILE = 0.5  # share of pairs that look promising from which on the rest of a block is not screened
 ALL = 0b11111111  # lanes
 APART = 32  # lines between what is read and what is written in step: half a page, lest one seem to be the other
 
@@ -218,10 +218,11 @@ def e_step(
                 fill(x, row, count, shift, scale, zr, zt)
                 fetch(x, row + TILE)
                 if screens:
-                    completed = screened_log_densities(
-                        zr, zt, factors, offsets, peaks, far, bounds, density, top, chosen, zc, joint
-                    )
-                    screens = completed < WORTHWHILE * k * TILE
+                    bound(zt, factors, offsets, peaks, bounds, density)
+                    if row == b * BLOCK_ROWS:  # the first tile decides for its block
+                        screens = promising(bounds, density, far) < WORTHWHILE * k * TILE
+                if screens:
+                    screened_log_densities(zr, factors, offsets, peaks, far, bounds, density, top, chosen, zc, joint)
                 else:
                     log_densities(QUAD, zt, factors, offsets, peaks, joint)
                 softmax(joint, top, density)

@@ -97,34 +97,47 @@ def complete(
 
 
 @jit
+def promising(
+    bounds: FloatArray,  # IN (k, TILE)
+    guess: FloatArray,  # IN (TILE,)
+    least: FloatArray,  # IN (k,)
+) -> int:
+    """Return how many pairs matter if the largest log-density of each row is as large as guessed."""
+    count = 0
+    for k in range(bounds.shape[0]):
+        for s in range(0, TILE, 8):
+            bits = bits_above(load(bounds, k, s), load(guess, s) + splat(least[k]))
+            while bits:
+                count += 1
+                bits &= bits - 1
+    return count
+
+
+@jit
 def screened_log_densities(
     zr: FloatArray,  # IN (d8 / 8 TILE, 8)
-    zt: FloatArray,  # IN (>= dp, TILE)
     factors: FloatArray,  # IN (k, height, rows)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
     least: FloatArray,  # IN (k,) how far below the row's largest a log-density may be and still matter
-    bounds: FloatArray,  # TMP (k, TILE)
-    guess: FloatArray,  # TMP (TILE,)
+    bounds: FloatArray,  # IN (k, TILE)
+    guess: FloatArray,  # IN (TILE,)
     top: FloatArray,  # TMP (TILE,)
     chosen: IntArray,  # TMP (TILE + 8,)
     zc: FloatArray,  # TMP (d8, 8)
     joint: FloatArray,  # OUT (k, TILE)
-) -> int:
-    """Write peak - |L z - L mu|^2 where that can matter, else -inf; return how many pairs were completed.
+) -> None:
+    """Write peak - |L z - L mu|^2 where that can matter, else -inf.
 
     First what matters if the largest log-density of a row is as large as guessed, then what else matters now that
     it is known. A NaN among the bounds is completed, so none is lost.
     """
-    completed = 0
-    bound(zt, factors, offsets, peaks, bounds, guess)
     for k in range(factors.shape[0]):
         count, reach = 0, splat(least[k])
         for s in range(0, TILE, 8):
             store(joint, k, s, splat(-np.inf))
             count = append(bits_above(load(bounds, k, s), load(guess, s) + reach), s, chosen, count)
         complete(zr, factors[k], offsets[k], peaks[k], chosen, count, zc, joint, k)
-        completed += count
     for s in range(0, TILE, 8):
         store(top, s, largest(joint, s))
     for k in range(factors.shape[0]):
@@ -134,8 +147,6 @@ def screened_log_densities(
             done = bits_above(v, load(guess, s) + reach)
             count = append(bits_above(v, load(top, s) + reach) & ~done, s, chosen, count)
         complete(zr, factors[k], offsets[k], peaks[k], chosen, count, zc, joint, k)
-        completed += count
-    return completed
 
 
 @jit
