@@ -4,7 +4,7 @@
 ``inline_jit``     a small one that must dissolve into its caller: vectors then stay in registers;
 ``entry_jit``      an outermost function, called from Python and cached.
 
-All release the GIL, so that Python's threads can share a kernel out (``threads.launch``). Numba's own threads, by
+All release the GIL, so that Python's threads can share a kernel out (``threads.share_out``). Numba's own threads, by
 ``parallel=True``, take twice the time to compile, and some of their layers abort the process under two launches at
 once or after a fork.
 
