@@ -23,6 +23,7 @@ from mixtura.kernels.simd import (
     lane,
     load,
     lowest_bit,
+    prefetch,
     select,
     splat,
     store,
@@ -351,6 +352,20 @@ def test_bits_tell_which_lanes_are_above(function):
     function(x, y, out)
     assert out[:8].tolist() == [1, 0, 0, 1, 1, 1, 0, 1]
     assert out[8] == 0b10111001
+
+
+@jit
+def fetch(a, i):
+    prefetch(a, i, 3)
+    return a[1, 1]
+
+
+@pytest.mark.parametrize("function", [fetch, double(fetch)], ids=["compiled", "double"])
+@pytest.mark.parametrize("row", [0, -1, 10**6])
+def test_prefetch_touches_nothing_even_outside(function, row):
+    a = np.arange(16.0).reshape(2, 8)
+    assert function(a, row) == 9.0
+    assert np.array_equal(a.ravel(), np.arange(16.0))
 
 
 CACHED_KERNEL = """

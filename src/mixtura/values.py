@@ -23,8 +23,3 @@ def leaves(value: Any) -> Iterator[Array]:
 def same_bits(a: Any, b: Any) -> bool:
     """Tell whether two values of one type are equal bit for bit."""
     return all(x.tobytes() == y.tobytes() for x, y in zip(leaves(a), leaves(b), strict=True))
-
-
-def size_in_bytes(value: Any) -> int:
-    """Return the bytes that the arrays in a value take."""
-    return sum(leaf.nbytes for leaf in leaves(value))

@@ -12,8 +12,8 @@ import numpy as np
 from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import jit
 from mixtura.kernels.panel import Shape, flip, less_squares, spread_strip, store_panel, store_strip
-from mixtura.kernels.simd import bits_above, load, lowest_bit, splat, store, vmax
-from mixtura.kernels.tile import LN4, LOWEST, SQUARE, TILE
+from mixtura.kernels.simd import bits_above, load, lowest_bit, splat, store
+from mixtura.kernels.tile import LN4, SQUARE, TILE, largest
 from mixtura.kernels.whiten import QUAD, whitened
 
 SHARE, FEWEST = 4, 8  # of the columns one in four is whitened for the bounds, but not fewer than eight
@@ -49,15 +49,6 @@ def bound(
             store_strip(bounds, k, s, left)
     for s in range(0, TILE, 8):
         store(top, s, largest(bounds, s) - splat(SLACK * (dp - columns)))
-
-
-@jit
-def largest(joint: FloatArray, s: int):  # type: ignore[no-untyped-def]  # a vector has no type of Python's
-    """Return the largest log-densities of eight rows."""
-    top = splat(LOWEST)
-    for k in range(joint.shape[0]):
-        top = vmax(load(joint, k, s), top)
-    return top
 
 
 @jit

@@ -132,6 +132,18 @@ def fetch(x: FloatArray, row: int) -> None:
 # -------------------------------------------------------------------------------- shares
 
 
+@inline_jit
+def largest(
+    joint: FloatArray,  # IN (k, TILE)
+    s: int,
+) -> Any:
+    """Return the largest log-densities of the eight rows from `s` on."""
+    top = splat(LOWEST)
+    for k in range(joint.shape[0]):
+        top = vmax(load(joint, k, s), top)
+    return top
+
+
 @jit
 def softmax(
     joint: FloatArray,  # IN log4 pi_k f_k(z), OUT roots of the same over the largest, no logarithm: (k, TILE)
@@ -143,15 +155,12 @@ def softmax(
     A NaN stays.
     """
     for s in range(0, TILE, 8):
-        largest = splat(LOWEST)
+        most, total = largest(joint, s), splat(0.0)
         for k in range(joint.shape[0]):
-            largest = vmax(load(joint, k, s), largest)
-        total = splat(0.0)
-        for k in range(joint.shape[0]):
-            root = exp2(load(joint, k, s) - largest)
+            root = exp2(load(joint, k, s) - most)
             store(joint, k, s, root)
             total = fma(root, root, total)
-        store(top, s, largest)
+        store(top, s, most)
         store(density, s, total)
 
 
