@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from mixtura.models.mixture import COMPILED_WORK, Mixture, MixtureParams
 
 SAMPLE_ROWS = 1 << 14  # rows that a start looks at; k-means on more finds the same centres
 SAMPLE_ROWS_A_COMPONENT = 256
+LOOK_ROWS = 16 * BLOCK_ROWS  # rows that a survey holds as float64
 KMEANS_ITERATIONS = 100
 BLEND = 0.1  # share of all rows mixed into a start whose own rows leave it without width
 
@@ -33,6 +35,25 @@ class Survey:
     centre: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The same of one chunk: how many rows, their range, and the first place outside the support, if any."""
+
+    rows: int
+    low: FloatArray
+    high: FloatArray
+    bad: Bad | None
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A value that no component can yield: its row in the chunk, its column, and the value."""
+
+    row: int
+    column: int
+    value: float
+
+
 def survey(source: Source, family: Family[Any, Any]) -> Survey:
     """Check every value and return the range of the rows that have weight.
 
@@ -42,44 +63,46 @@ def survey(source: Source, family: Family[Any, Any]) -> Survey:
         Names the first row and column whose value is missing, infinite or outside the family's support.
     """
     low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
-    for chunk_low, chunk_high in source.map_rows(lambda chunk: _range(chunk, family, source.names)):
-        low, high = np.minimum(low, chunk_low), np.maximum(high, chunk_high)
+    first = 0
+    for look in source.map_rows(partial(_look, family)):
+        if look.bad:
+            refuse(look.bad, first, source, family)
+        low, high, first = np.minimum(low, look.low), np.maximum(high, look.high), first + look.rows
     rows, _ = source.sample(4096, np.random.default_rng(0))
     return Survey(low, high, np.median(rows, axis=0))
 
 
-def check_rows(x: FloatArray, family: Family[Any, Any], first: int, names: tuple[str, ...] | None) -> None:
-    """Raise a `ValueError` that names the first value, row and column outside the family's support."""
-    good = family.in_support(x)
-    if good.all():
-        return
-    row, column = np.unravel_index(int(np.argmin(good)), good.shape)
-    value = x[row, column]
-    where = f"row {first + row}, column {column if names is None else repr(names[column])}"
-    if np.isfinite(value):
-        raise ValueError(f"{where} is {value:g}: a {family.name} component takes {family.support} only")
-    kind = "NaN" if np.isnan(value) else "infinity"
+def refuse(bad: Bad, first: int, source: Source, family: Family[Any, Any]) -> None:
+    """Raise a `ValueError` that names a value, its row, of a chunk that starts at row `first`, and its column."""
+    column = bad.column if source.names is None else repr(source.names[bad.column])
+    where = f"{source.locate(first + bad.row)}, column {column}"
+    if np.isfinite(bad.value):
+        raise ValueError(f"{where} is {bad.value:g}: a {family.name} component takes {family.support} only")
+    kind = "NaN" if np.isnan(bad.value) else "infinity"
     raise ValueError(
-        f"Input X contains {kind}: {where} is {value}, expected {family.support}; remove the row or fill it in"
+        f"Input X contains {kind}: {where} is {bad.value}, expected {family.support}; remove the row or fill it in"
     )
 
 
-def check_chunk(chunk: Chunk, family: Family[Any, Any], names: tuple[str, ...] | None) -> None:
-    """Check all rows of a chunk as `check_rows` does."""
-    for part in chunk.split(16 * BLOCK_ROWS):
-        check_rows(part.packed().x, family, part.first * BLOCK_ROWS, names)
+def find_bad(chunk: Chunk, family: Family[Any, Any]) -> Bad | None:
+    """Return the first value of a chunk outside the family's support."""
+    return _look(family, chunk).bad
 
 
-def _range(chunk: Chunk, family: Family[Any, Any], names: Any) -> tuple[FloatArray, FloatArray]:
+def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
     low, high = np.full(chunk.x.shape[1], np.inf), np.full(chunk.x.shape[1], -np.inf)
-    for part in chunk.split(16 * BLOCK_ROWS):
+    for part in chunk.split(LOOK_ROWS):
         x = part.packed().x
-        check_rows(x, family, part.first * BLOCK_ROWS, names)
+        good = family.in_support(x)
+        if not good.all():
+            row, column = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
+            before = (part.first - chunk.first) * BLOCK_ROWS
+            return _Look(len(chunk), low, high, Bad(before + row, column, float(x[row, column])))
         if part.weight is not None:
             x = x[part.weight > 0]
         low = np.minimum(low, x.min(axis=0, initial=np.inf))
         high = np.maximum(high, x.max(axis=0, initial=-np.inf))
-    return low, high
+    return _Look(len(chunk), low, high, None)
 
 
 def start(

@@ -181,11 +181,18 @@ class Source(Protocol):
     n_features: int
     names: tuple[str, ...] | None  # of the columns
 
+    @property
+    def fingerprint(self) -> str:
+        """A digest that differs where the rows differ, as far as a glance tells."""
+
     def fold(self, steps: Sequence[Callable[[Chunk], Forest[S]]], /) -> list[S]:
         """Return, for every step, the canonical sum over all rows, reading them once."""
 
     def map_rows(self, step: Callable[[Chunk], R], /) -> Iterator[R]:
-        """Apply `step` to each chunk, in order."""
+        """Apply `step`, which can be pickled, to each chunk, in order; where the rows are, for what is far away."""
 
     def sample(self, n: int, rng: np.random.Generator, /) -> tuple[FloatArray, FloatArray]:
-        """Return at most `n` rows drawn without replacement, in order, and their weights."""
+        """Return at most `n` rows of positive weight drawn without replacement, in order, and their weights."""
+
+    def locate(self, row: int, /) -> str:
+        """Return where a row is, in words, for errors."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -231,16 +232,30 @@ class BaseMixture(DensityMixin, BaseEstimator):
         """Return what the mixture knows of each row of `X`, after checking them."""
         check_is_fitted(self)
         source = read(self, X, reset=False)
-        compiled = self.model_.compiles(source.n_rows, source.n_features)
-
-        def step(chunk: Chunk) -> Posterior:
-            found = posterior_rows(self.model_, self.params_, chunk, compiled=compiled, proba=proba)
-            if not (compiled and np.isfinite(found.loglik).all()):  # a kernel lets no NaN or infinity pass unseen
-                init.check_chunk(chunk, self.model_.family, source.names)
-            return found
-
+        step = partial(
+            _posterior_step,
+            self.model_,
+            self.params_,
+            compiled=self.model_.compiles(source.n_rows, source.n_features),
+            proba=proba,
+        )
+        parts, first = [], 0
         with using_threads(self.n_threads):
-            return Posterior.join(list(source.map_rows(step)))
+            for found, bad in source.map_rows(step):
+                if bad:
+                    init.refuse(bad, first, source, self.model_.family)
+                parts.append(found)
+                first += len(found.loglik)
+        return Posterior.join(parts)
+
+
+def _posterior_step(
+    model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, compiled: bool, proba: bool
+) -> tuple[Posterior, init.Bad | None]:
+    """Return what a mixture knows of each row of a chunk, and the first value that cannot be."""
+    found = posterior_rows(model, params, chunk, compiled=compiled, proba=proba)
+    trusted = compiled and np.isfinite(found.loglik).all()  # a kernel lets no NaN or infinity pass unseen
+    return found, None if trusted else init.find_bad(chunk, model.family)
 
 
 def _best(results: list[EMResult[MixtureParams[Any]]]) -> EMResult[MixtureParams[Any]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, CHUNK_ROWS, Chunk
-from mixtura.stats import Forest
-
-R = TypeVar("R")
+from mixtura.sources.local import LocalSource
 
 
-class ArraySource:
+class ArraySource(LocalSource):
     """Rows of one array in memory.
 
     Parameters
@@ -51,17 +50,18 @@ class ArraySource:
         """The row weights, (n,), or None for ones."""
         return self._chunk.weight
 
-    def fold(self, steps: Sequence[Callable[[Chunk], Forest[Any]]]) -> list[Any]:
-        """Return, for every step, the canonical sum over all rows, reading them once."""
-        forests: list[Forest[Any]] = [Forest() for _ in steps]
-        for chunk in self._chunk.split(self._chunk_rows):
-            for forest, step in zip(forests, steps, strict=True):
-                forest.merge(step(chunk))
-        return [forest.total() for forest in forests]
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of shape and dtype, and of the first and last block of rows."""
+        digest = blake2b(f"{self.x.shape} {self.x.dtype}".encode(), digest_size=16)
+        for rows in (slice(BLOCK_ROWS), slice(-BLOCK_ROWS, None)):
+            digest.update(self.x[rows].tobytes())
+            digest.update(b"" if self.weight is None else self.weight[rows].tobytes())
+        return digest.hexdigest()
 
-    def map_rows(self, step: Callable[[Chunk], R]) -> Iterator[R]:
-        """Apply `step` to each chunk of rows, in order."""
-        return map(step, self._chunk.split(self._chunk_rows))
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the rows, some at a time, as views."""
+        return self._chunk.split(self._chunk_rows)
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""

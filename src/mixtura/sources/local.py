@@ -1,0 +1,64 @@
+"""What all sources share whose rows this process reads: one chunk after another, into the canonical sum."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mixtura._types import FloatArray
+from mixtura.grid import Chunk
+from mixtura.progress import report_rows
+from mixtura.stats import Forest
+
+R = TypeVar("R")
+
+
+class LocalSource(ABC):
+    """Rows that come in chunks cut along the grid, in the same order in every pass.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+        Shape of the rows.
+    names : tuple of str or None
+        Names of the columns.
+    """
+
+    n_rows: int
+    n_features: int
+    names: tuple[str, ...] | None
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest that differs where the rows differ, as far as a glance tells."""
+
+    @abstractmethod
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the rows of one pass; together the chunks have every block of the grid once, in order."""
+
+    @abstractmethod
+    def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""
+
+    def locate(self, row: int) -> str:
+        """Return where a row is, in words, for errors."""
+        return f"row {row}"
+
+    def fold(self, steps: Sequence[Callable[[Chunk], Forest[Any]]]) -> list[Any]:
+        """Return, for every step, the canonical sum over all rows, reading them once."""
+        forests: list[Forest[Any]] = [Forest() for _ in steps]
+        for chunk in self.chunks():
+            for forest, step in zip(forests, steps, strict=True):
+                forest.merge(step(chunk))
+            report_rows(len(chunk))
+        return [forest.total() for forest in forests]
+
+    def map_rows(self, step: Callable[[Chunk], R]) -> Iterator[R]:
+        """Apply `step` to each chunk of rows, in order."""
+        for chunk in self.chunks():
+            yield step(chunk)
+            report_rows(len(chunk))
