@@ -5,6 +5,7 @@ Names are imported when they are first used, so that ``import mixtura`` costs li
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ __all__ = [
     "families",
     "load",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the application asks
 
 _MODULES = ("em", "families")
 _HOMES = {

@@ -20,7 +20,7 @@ def fold_blocks(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool) 
             forest.insert(level, index, stats)
     else:
         for block in chunk.split(BLOCK_ROWS):
-            forest.insert(0, block.first, model.e_step(params, block.packed()))
+            forest.insert(0, block.first, model.e_block(params, block.packed()))
     return forest
 
 

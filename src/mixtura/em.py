@@ -7,95 +7,84 @@ reports belongs to the parameters that it returns.
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
 from mixtura.blocks import fold_blocks
-from mixtura.model import Event, EventKind, Model, Source
+from mixtura.checkpoint import Checkpoint
+from mixtura.model import Model, Source
+from mixtura.persistence import encode
+from mixtura.progress import listen
+from mixtura.result import EMResult, Status, Trace
 from mixtura.stats import Stats
+
+__all__ = ["EMResult", "State", "Status", "drive", "em", "evaluate", "observe", "settle"]
 
 P = TypeVar("P")
 S = TypeVar("S", bound=Stats)
 
 REPEATS = 2  # most passes that a model may ask for at the same parameters; more could not help
 
-Fit = Generator[P, S, "EMResult[P]"]
+Loop = Generator[P, S, "EMResult[P]"]
 
-
-class Status(Enum):
-    """How a fit ended; ``message`` says it in a sentence."""
-
-    CONVERGED = "the objective changes by less than the tolerance"
-    ITERATION_LIMIT = "the iteration limit was reached before the tolerance was met"
-    STALLED = "an update left every parameter as it was; further passes cannot change them"
-    DIVERGED = "the log-likelihood or a statistic is not finite"
-
-    @property
-    def message(self) -> str:
-        """Explain the status in a sentence."""
-        return self.value
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class EMResult(Generic[P]):
-    """What a fit by EM ends with.
+class State(Generic[P]):
+    """What an observer of a fit is told after each evaluation.
 
     Attributes
     ----------
+    restart : int
+        Which of the starts, from 0.
+    iteration, max_iter : int
+        Updates that preceded this evaluation, and the most there will be.
+    objective : float
+        Log-likelihood plus log prior at `params`.
+    loglik, weight : float
+        Log-likelihood and total weight of the rows.
     params : P
-        The parameters of the last evaluation.
-    status : Status
-        Why the fit ended.
-    objective : (n_iter + 1,) array
-        Log-likelihood plus log prior at each evaluation; the last one is that of `params`.
-    loglik : float
-        Log-likelihood of the weighted rows at `params`.
-    weight : float
-        Total weight of the rows.
-    n_iter : int
-        Updates that were made.
+        The parameters, in the model's own form.
     n_passes : int
-        Passes over the data.
-    events : tuple of Event
-        What happened to single components, in order.
+        Passes over the data so far.
+    seconds : float
+        Since the first pass began, in this process.
     """
 
-    params: P
-    status: Status
-    objective: FloatArray
+    restart: int
+    iteration: int
+    max_iter: int
+    objective: float
     loglik: float
     weight: float
-    n_iter: int
+    params: P
     n_passes: int
-    events: tuple[Event, ...] = ()
-
-    @property
-    def converged(self) -> bool:
-        """Whether further iterations would change the objective by less than the tolerance."""
-        return self.status in (Status.CONVERGED, Status.STALLED)
+    seconds: float
 
 
-Observer = Callable[[int, float, int], None]
+Observer = Callable[[State[Any]], Any]
 _observers: ContextVar[tuple[Observer, ...]] = ContextVar("mixtura_observers", default=())
 
 
 @contextmanager
 def observe(observer: Observer) -> Iterator[None]:
-    """Call ``observer(iteration, objective, max_iter)`` after every evaluation of the fits made inside.
+    """Call ``observer(state)`` after every evaluation of the fits made inside; if it returns True, they end there.
 
     Examples
     --------
     >>> from mixtura import GaussianMixture
     >>> from mixtura.em import observe
-    >>> with observe(lambda iteration, objective, max_iter: print(iteration, round(objective, 3))):
+    >>> with observe(lambda state: print(state.iteration, round(state.objective, 3))):
     ...     fitted = GaussianMixture(1).fit([0.0, 1.0, 2.0])
     0 -3.649
     """
@@ -106,35 +95,9 @@ def observe(observer: Observer) -> Iterator[None]:
         _observers.reset(token)
 
 
-@dataclass
-class _Trace:
-    """The record of one fit while it runs."""
-
-    objective: list[float] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    passes: int = 0
-    _last: set[tuple[EventKind, int]] = field(default_factory=set)
-
-    def report(self, events: Sequence[Event], iteration: int) -> None:
-        """Record events, but not those that only continue from the iteration before."""
-        continued = self._last
-        self._last = {(event.kind, event.component) for event in events}
-        self.events += [e.at(iteration) for e in events if (e.kind, e.component) not in continued]
-
-    def result(self, params: P, stats: Stats, status: Status) -> EMResult[P]:
-        return EMResult(
-            params=params,
-            status=status,
-            objective=np.array(self.objective),
-            loglik=float(stats.loglik),
-            weight=float(stats.weight),
-            n_iter=len(self.objective) - 1,
-            n_passes=self.passes,
-            events=tuple(self.events),
-        )
-
-
-def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100) -> Fit[P, S]:
+def em(
+    model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100, trace: Trace[P] | None = None
+) -> Loop[P, S]:
     """Iterate expectation-maximization from `params`: yield parameters, receive their statistics.
 
     Parameters
@@ -142,11 +105,13 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
     model : Model
         Gives ``m_step``, ``log_prior`` and ``refine``.
     params : P
-        Where to start.
+        Where to start, or to go on.
     tol : float
         Stop when the objective per unit of weight changes by less than this in one iteration.
     max_iter : int
         Most updates to make; there is one evaluation more.
+    trace : Trace, optional
+        The record to write; that of an interrupted fit makes it go on.
 
     Yields
     ------
@@ -158,41 +123,103 @@ def em(model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100)
     EMResult
         The parameters of the last evaluation, and how the fit went.
     """
-    trace = _Trace()
+    trace = Trace() if trace is None else trace
     while True:
         params, stats, finite = yield from _evaluate(model, params, trace)
         objective = float(stats.loglik) + model.log_prior(params)
-        trace.objective.append(objective)
-        iteration = len(trace.objective) - 1
-        for observer in _observers.get():
-            observer(iteration, objective, max_iter)
+        trace.record(params, float(stats.loglik), float(stats.weight), objective)
         if not (np.isfinite(objective) and finite):
-            return trace.result(params, stats, Status.DIVERGED)
-        if iteration and abs(objective - trace.objective[-2]) < tol * float(stats.weight):
-            return trace.result(params, stats, Status.CONVERGED)
-        if iteration == max_iter:
-            return trace.result(params, stats, Status.ITERATION_LIMIT)
+            return trace.result(Status.DIVERGED)
+        if trace.iteration and abs(objective - trace.objective[-2]) < tol * trace.weight:
+            return trace.result(Status.CONVERGED)
+        if trace.iteration == max_iter:
+            return trace.result(Status.ITERATION_LIMIT)
         updated, events = model.m_step(stats, params)
-        trace.report(events, iteration + 1)
+        trace.report(events)
         if model.same(updated, params):
-            return trace.result(params, stats, Status.STALLED)
+            return trace.result(Status.STALLED)
         params = updated
 
 
-def _evaluate(model: Model[P, S], params: P, trace: _Trace) -> Generator[P, S, tuple[P, S, bool]]:
+def _evaluate(model: Model[P, S], params: P, trace: Trace[P]) -> Generator[P, S, tuple[P, S, bool]]:
     """Yield parameters and receive their statistics, again where the model asks; tell whether these are finite."""
-    for repeat in range(1 + REPEATS):
+    while True:
         stats = yield params
         trace.passes += 1
         finite = stats.is_finite()
-        if not finite or repeat == REPEATS or (better := model.refine(stats, params)) is None:
-            break
-        params = better
-    return params, stats, finite
+        if not finite or trace.repeats == REPEATS or (better := model.refine(stats, params)) is None:
+            trace.repeats = 0
+            return params, stats, finite
+        params, trace.repeats = better, trace.repeats + 1
+
+
+class _Fit(Generic[P, S]):
+    """One of the fits that share the passes: its loop, its record, and what it asks for or ended with."""
+
+    def __init__(self, model: Model[P, S], number: int, asked: P, trace: Trace[P], tol: float, max_iter: int) -> None:
+        self.trace = trace
+        self.asked = asked
+        self.result: EMResult[P] | None = None if trace.status is None else trace.result(trace.status)
+        self._number, self._max_iter, self._begun = number, max_iter, time.monotonic()
+        self._loop = em(model, asked, tol=tol, max_iter=max_iter, trace=trace)
+        next(self._loop)
+
+    def send(self, stats: S) -> bool:
+        """Take in the statistics of the parameters asked for; tell whether they made an evaluation."""
+        before = self.trace.iteration
+        try:
+            self.asked = self._loop.send(stats)
+        except StopIteration as stop:
+            self.result = stop.value
+        return self.trace.iteration > before
+
+    def stop(self, status: Status) -> None:
+        """End where the last evaluation was."""
+        if self.result is None:
+            self._loop.close()
+            self.result = self.trace.result(status)
+
+    def tell(self) -> bool:
+        """Tell every observer of the last evaluation; return whether one of them wants the fit to end."""
+        trace = self.trace
+        logger.info("restart %d, iteration %d: objective %.9g", self._number, trace.iteration, trace.objective[-1])
+        state = State(
+            restart=self._number,
+            iteration=trace.iteration,
+            max_iter=self._max_iter,
+            objective=trace.objective[-1],
+            loglik=trace.loglik,
+            weight=trace.weight,
+            params=trace.params,
+            n_passes=trace.passes,
+            seconds=time.monotonic() - self._begun,
+        )
+        answers = [observer(state) for observer in _observers.get()]
+        return any(answers)
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return all that is needed to go on from here, as plain values."""
+        params = self.trace.params
+        return {
+            "asked": encode(self.asked),
+            "params": None if params is None else encode(params),
+            "trace": self.trace.to_tree(),
+        }
+
+
+class _OutOfTimeError(Exception):
+    """The deadline has passed in the middle of a pass."""
 
 
 def drive(
-    source: Source, model: Model[P, S], starts: Sequence[P], *, tol: float = 1e-3, max_iter: int = 100
+    source: Source,
+    model: Model[P, S],
+    starts: Sequence[P],
+    *,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    deadline: float = math.inf,
+    checkpoint: Checkpoint | None = None,
 ) -> list[EMResult[P]]:
     """Run EM from each of `starts`; every pass over `source` serves all fits that are still live.
 
@@ -206,28 +233,79 @@ def drive(
         One fit is run from each.
     tol, max_iter : float, int
         As for `em`.
+    deadline : float
+        When to stop, by ``time.monotonic()``: a pass in progress is abandoned, but for the first one.
+    checkpoint : Checkpoint, optional
+        Where the state goes after every pass. If it has one, the fits go on from there, and `starts` do not count.
 
     Returns
     -------
     list of EMResult
         In the order of `starts`.
     """
-    fits = [em(model, start, tol=tol, max_iter=max_iter) for start in starts]
-    asked = {i: next(fit) for i, fit in enumerate(fits)}
-    results: dict[int, EMResult[P]] = {}
-    while asked:
-        for i, stats in zip(list(asked), _fold(source, model, list(asked.values())), strict=True):
-            try:
-                asked[i] = fits[i].send(stats)
-            except StopIteration as stop:
-                results[i] = stop.value
-                del asked[i]
-    return [results[i] for i in range(len(fits))]
+    fits = _begin(model, starts, checkpoint, tol=tol, max_iter=max_iter)
+    while live := [fit for fit in fits if fit.result is None]:
+        status = _pass(source, model, live, deadline)
+        if checkpoint and status is not Status.TIME_LIMIT:
+            checkpoint.save([fit.to_tree() for fit in fits])
+        if status is not None:
+            for fit in live:
+                fit.stop(status)
+    results = [fit.result for fit in fits if fit.result is not None]
+    for number, result in enumerate(results):
+        logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
+    return results
+
+
+def _begin(model: Model[P, S], starts: Sequence[P], checkpoint: Checkpoint | None, **options: Any) -> list[_Fit[P, S]]:
+    """Return the fits, at their starts or where the checkpoint left them."""
+    if checkpoint is None or checkpoint.saved is None:
+        fits = [_Fit(model, i, start, Trace(), **options) for i, start in enumerate(starts)]
+        if checkpoint:
+            checkpoint.save([fit.to_tree() for fit in fits])
+        return fits
+    fits = []
+    for i, tree in enumerate(checkpoint.saved):
+        params = None if tree["params"] is None else model.decode(tree["params"])
+        fits.append(_Fit(model, i, model.decode(tree["asked"]), Trace.from_tree(tree["trace"], params), **options))
+    logger.info("going on from %s, after %d passes", checkpoint.path, max(fit.trace.passes for fit in fits))
+    return fits
+
+
+def _pass(source: Source, model: Model[P, S], live: Sequence[_Fit[P, S]], deadline: float) -> Status | None:
+    """Make one pass for the live fits and tell the observers; return a status if all are to end with it."""
+    first = any(fit.trace.params is None for fit in live)
+
+    def check_time(_: int) -> None:
+        if not first and time.monotonic() >= deadline:
+            raise _OutOfTimeError
+
+    try:
+        with listen(check_time):
+            check_time(0)
+            folded = _fold(source, model, [fit.asked for fit in live])
+    except _OutOfTimeError:
+        return Status.TIME_LIMIT
+    evaluated = [fit for fit, stats in zip(live, folded, strict=True) if fit.send(stats)]
+    answers = [fit.tell() for fit in evaluated]
+    return Status.STOPPED if any(answers) else None
 
 
 def evaluate(source: Source, model: Model[P, S], params: P) -> S:
     """Return the statistics of all rows at `params`, in one pass."""
     return _fold(source, model, [params])[0]
+
+
+def settle(source: Source, model: Model[P, S], params: P) -> tuple[P, S]:
+    """Return `params`, refined as far as the model asks, and the statistics of all rows at them."""
+    loop = _evaluate(model, params, Trace())
+    asked = next(loop)
+    while True:
+        try:
+            asked = loop.send(evaluate(source, model, asked))
+        except StopIteration as stop:
+            params, stats, _ = stop.value
+            return params, stats
 
 
 def _fold(source: Source, model: Model[P, S], asked: Sequence[P]) -> list[S]:

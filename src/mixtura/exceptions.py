@@ -13,3 +13,11 @@ class FitError(ValueError):
 
 class ModelFileError(ValueError):
     """A model file is damaged, or not a model file; the message says where."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, of another fit, or in use by one; the message says which and what to do."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written; the fit goes on without."""

@@ -87,8 +87,8 @@ class Posterior:
 class Model(Protocol[P, S]):
     """One latent structure; all functions are pure."""
 
-    def e_step(self, params: P, chunk: Chunk, /) -> S:
-        """Return the sums over one chunk of rows, by composed NumPy; additive over chunks."""
+    def e_block(self, params: P, chunk: Chunk, /) -> S:
+        """Return the sums over one block of rows, by composed NumPy; additive over blocks."""
 
     def e_blocks(self, params: P, chunk: Chunk, /) -> Iterator[tuple[Node, S]]:
         """Yield the complete subtrees of the canonical sum over the blocks of a chunk, by a compiled kernel."""
@@ -114,6 +114,12 @@ class Model(Protocol[P, S]):
     def log_prior(self, params: P, /) -> float:
         """Return the log prior density: 0 for maximum likelihood."""
 
+    def expected(self, params: P, /) -> S:
+        """Return the statistics, of total weight 1, of which `m_step` makes `params`: what it has learnt so far."""
+
+    def decode(self, tree: Any, /) -> P:
+        """Return the parameters that `mixtura.persistence.encode` made a tree of."""
+
 
 class Family(Protocol[T, M]):
     """The distribution of a component, with parameters `T` for all components at once and sums `M`."""
@@ -136,6 +142,9 @@ class Family(Protocol[T, M]):
 
     def suffstats(self, theta: T, x: FloatArray, resp: FloatArray, /) -> M:
         """Return the sums over rows weighted by `resp` (n, k); `theta` supplies the pivot."""
+
+    def expected(self, theta: T, counts: FloatArray, /) -> M:
+        """Return the sums, with counts (k,), of which `update` makes `theta`."""
 
     def update(self, sums: M, theta: T, /) -> tuple[T, Sequence[Event]]:
         """Return the parameters that maximize the expected log-density."""

@@ -1,7 +1,6 @@
-"""Model files: versioned JSON whose numbers are exact, read without trust.
+"""From frozen dataclasses of arrays to plain trees and back, without trust, and files written whole or not at all.
 
-A frozen dataclass of arrays becomes nested lists; floats are written by `repr`, which gives the shortest text that
-reads back to the same bits. A file is written whole or not at all.
+In JSON floats are written by `repr`, which gives the shortest text that reads back to the same bits.
 """
 
 from __future__ import annotations
@@ -24,23 +23,40 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """Return a dataclass of arrays as nested dicts and lists."""
+    """Return a dataclass of arrays and plain values as nested dicts."""
     if is_dataclass(value):
         return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
-    return np.asarray(value).tolist()
+    return value
 
 
-def decode(kind: type[T], data: Any, where: str) -> T:
-    """Build a dataclass of float64 arrays from what `encode` returned; raise `ModelFileError` naming the place."""
+def decode(kind: type[T], data: Any, where: str, parameter: Any = None) -> T:
+    """Build a dataclass from what `encode` returned; raise `ModelFileError` naming the place.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass.
+    data : tree
+        Arrays may have become nested lists.
+    where : str
+        What errors call the place.
+    parameter : type, optional
+        What the type variable of a generic dataclass stands for.
+    """
     hints = get_type_hints(kind)
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # T is a dataclass
     if not isinstance(data, dict) or sorted(data) != sorted(names):
         raise ModelFileError(f"{where}: expected an object with {', '.join(names)}")
-    values = {}
+    values: dict[str, Any] = {}
     for name in names:
         hint, place = hints[name], f"{where}.{name}"
-        nested = is_dataclass(hint)
-        values[name] = decode(hint, data[name], place) if nested else read_array(data[name], place)
+        hint = parameter if isinstance(hint, TypeVar) else hint
+        if isinstance(hint, type) and is_dataclass(hint):
+            values[name] = decode(hint, data[name], place)
+        elif hint is bool:
+            values[name] = bool(data[name])
+        else:
+            values[name] = read_array(data[name], place)
     return kind(**values)
 
 
@@ -55,21 +71,32 @@ def read_array(data: Any, where: str) -> FloatArray:
     return array
 
 
-def write_atomically(path: str | PathLike[str], text: str) -> None:
+def write_atomically(path: str | PathLike[str], data: bytes) -> None:
     """Write a file by way of a temporary one beside it, so that it is never seen half-written."""
     target = Path(fspath(path))
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
+        _sync_directory(target.parent)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _sync_directory(path: Path) -> None:
+    """Bring the new name of a file to the disk, where the system knows how."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def read_json(path: str | PathLike[str]) -> dict[str, Any]:

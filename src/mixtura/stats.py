@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
+
+from mixtura.packing import pack, unpack
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sums:
     """Arrays (or further `Sums`) that form a vector space: they add, and multiply by a number, field by field."""
+
+    _kinds: ClassVar[dict[str, type[Sums]]] = {}  # every class of sums, by its name
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Sums._kinds[cls.__name__] = cls
 
     def __add__(self, other: Self) -> Self:
         return self._combine(lambda a, b: a + b, other)
@@ -44,6 +52,33 @@ class Sums:
         values = (getattr(self, name) for name in self._summed())
         return all(v.is_finite() if isinstance(v, Sums) else bool(np.isfinite(v).all()) for v in values)
 
+    def to_bytes(self) -> bytes:
+        """Return these sums as bytes, for a file or another process; `from_bytes` gives back the same bits."""
+        return pack(self._tree())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Return the sums that `to_bytes` turned into bytes.
+
+        Raises
+        ------
+        ValueError
+            If the bytes are damaged, or of sums of another kind. They are data, not code: reading them is safe.
+        """
+        try:
+            sums = _plant(unpack(data))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"these bytes are no statistics: {error}") from None
+        if not isinstance(sums, cls):
+            raise ValueError(f"these bytes are {type(sums).__name__}, expected {cls.__name__}")
+        return sums
+
+    def _tree(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"type": type(self).__name__} | {
+            name: value._tree() if isinstance(value, Sums) else value for name, value in values.items()
+        }
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stats(Sums):
@@ -70,6 +105,15 @@ class Stats(Sums):
                 "compute both with the same parameters"
             )
         return super().__add__(other)
+
+
+def _plant(tree: Any) -> Any:
+    """Return the sums that a tree describes."""
+    if not isinstance(tree, dict):
+        return tree
+    if (kind := Sums._kinds.get(tree.get("type", ""))) is None:
+        raise ValueError(f"{tree.get('type')!r} is no kind of statistics that this process knows")
+    return kind(**{name: _plant(value) for name, value in tree.items() if name != "type"})
 
 
 class Adds(Protocol):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mixtura.cli._errors import require
+from mixtura.em import State, observe
 
 PATIENCE = 1.0  # seconds without a bar; most fits are over by then
 
@@ -42,10 +43,10 @@ class _Bar:
             self._closed = True
             self._bar.stop()
 
-    def update(self, iteration: int, objective: float, max_iter: int) -> None:
-        """Take in one evaluation; the signature is that of an observer of `mixtura.em`."""
-        note = f"{iteration}/{max_iter}  log-likelihood {objective / self._n_rows:.6f} a row"
-        self._bar.update(self._task, description="fitting", total=max_iter, completed=iteration, note=note)
+    def update(self, state: State[Any]) -> None:
+        """Take in one evaluation."""
+        note = f"{state.iteration}/{state.max_iter}  log-likelihood {state.objective / self._n_rows:.6f} a row"
+        self._bar.update(self._task, description="fitting", total=state.max_iter, completed=state.iteration, note=note)
 
 
 @contextmanager
@@ -62,8 +63,6 @@ def progress(n_rows: int, *, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    from mixtura.em import observe
-
     bar: Any = _Bar(n_rows)
     timer = threading.Timer(PATIENCE, bar.show)
     timer.daemon = True

@@ -18,7 +18,7 @@ from mixtura.cli._errors import CommandError, Exit, one_line, require
 from mixtura.cli._progress import progress
 from mixtura.cli._read import Data, open_data, read
 from mixtura.cli._write import check_output, replacing
-from mixtura.em import observe
+from mixtura.em import State, observe
 
 PICTURES = (".png", ".pdf", ".svg")
 MODELS = (".json",)
@@ -119,9 +119,9 @@ class _Clock:
         self._first: dict[int, float] = {}  # when each iteration was first evaluated, in any restart
         self.total = 0.0
 
-    def tick(self, iteration: int, objective: float, max_iter: int) -> None:
-        """Take in one evaluation; the signature is that of an observer of `mixtura.em`."""
-        self._first.setdefault(iteration, time.perf_counter() - self._begun)
+    def tick(self, state: State[Any]) -> None:
+        """Take in one evaluation."""
+        self._first.setdefault(state.iteration, time.perf_counter() - self._begun)
 
     def stop(self) -> None:
         """Stop the clock."""

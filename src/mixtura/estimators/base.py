@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
+import time
 import warnings
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
@@ -19,9 +22,11 @@ from sklearn.utils.validation import check_is_fitted
 from mixtura import init
 from mixtura._types import FloatArray, IntArray
 from mixtura.blocks import posterior_rows
-from mixtura.em import EMResult, Status, drive, evaluate, observe
+from mixtura.em import EMResult, State, Status, drive, evaluate, observe
 from mixtura.estimators.progress import printer
 from mixtura.estimators.reading import read
+from mixtura.estimators.resuming import open_checkpoint
+from mixtura.estimators.streaming import take_in
 from mixtura.exceptions import CollapseWarning, FitError
 from mixtura.grid import Chunk
 from mixtura.kernels.threads import using_threads
@@ -46,6 +51,9 @@ class BaseMixture(DensityMixin, BaseEstimator):
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+        "checkpoint": [None, str, PathLike],
+        "max_time": [None, Interval(Real, 0.0, None, closed="neither")],
+        "callback": [None, callable],
     }
 
     def _make_model(self) -> Mixture[Any]:
@@ -93,6 +101,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
     def _fit(self, X: Any, sample_weight: Any) -> None:
         self._validate_params()
+        deadline = math.inf if self.max_time is None else time.monotonic() + self.max_time
         if not self.warm_start:
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)
@@ -100,24 +109,86 @@ class BaseMixture(DensityMixin, BaseEstimator):
         self._check_enough(source)
         model = self._make_model()
         if self._is_warm():
-            self._check_warm(model)
-        with using_threads(self.n_threads), observe(printer(self.verbose, self.verbose_interval)):
-            starts = self._make_starts(source, model)
-            results = drive(source, model, starts, tol=self.tol, max_iter=self.max_iter)
+            self._check_same(model, "warm_start")
+        with (
+            using_threads(self.n_threads),
+            observe(printer(self.verbose, self.verbose_interval)),
+            observe(self.callback or _ignore),
+            open_checkpoint(self, source, warm=self._is_warm()) as checkpoint,
+        ):
+            resumed = checkpoint is not None and checkpoint.saved is not None
+            starts = [] if resumed else self._make_starts(source, model)
+            results = drive(
+                source,
+                model,
+                starts,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                deadline=deadline,
+                checkpoint=checkpoint,
+            )
         self._publish(model, _best(results))
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from one more batch of a stream, by a step of stepwise EM (Cappe & Moulines 2009).
+
+        The first batch is fitted as `fit` does; each further one moves the parameters, the t-th by a step of
+        ``t ** -0.6``, whatever its size. Batches should be alike in size, large enough to hold rows of every component
+        and drawn at random from the stream. After `fit` or `mixtura.load`, what was fitted counts as the first batch.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        self
+            With the new parameters; `loglik_` and `result_` are of this batch at the parameters before it.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit`; the estimator then stays exactly as it was.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mixtura import GaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> mixture = GaussianMixture(2, random_state=0)
+        >>> for _ in range(20):
+        ...     batch = np.concatenate([rng.normal(0, 1, 500), rng.normal(9, 1, 500)])
+        ...     _ = mixture.partial_fit(batch)
+        >>> sorted(mixture.means_[:, 0].round(1).tolist())
+        [0.0, 9.0]
+        """
+        if not hasattr(self, "params_"):
+            return self.fit(X, y, sample_weight)
+        self._validate_params()
+        self._check_same(self._make_model(), "partial_fit")
+        source = read(self, X, sample_weight, reset=False)
+        batches = getattr(self, "n_batches_", 1)
+        with using_threads(self.n_threads):
+            init.survey(source, self.model_.family)
+            params, trace = take_in(source, self.model_, self.params_, batches)
+        result = replace(trace.result(Status.STREAM), params=params)
+        self._set_fitted(self.model_, result)
+        self.n_batches_ = batches + 1
+        self._warn_of_events(result)
+        return self
 
     def _is_warm(self) -> bool:
         return bool(self.warm_start) and hasattr(self, "params_")
 
-    def _check_warm(self, model: Mixture[Any]) -> None:
-        """Refuse to go on from parameters of another kind of model."""
+    def _check_same(self, model: Mixture[Any], what: str) -> None:
+        """Refuse to go on, by `what`, from parameters of another kind of model."""
         if (before := self.model_.n_components) != model.n_components:
             raise ValueError(
-                f"warm_start goes on from a fit with n_components={before}, not {model.n_components}: "
-                f"fit a new estimator"
+                f"{what} goes on from a fit with n_components={before}, not {model.n_components}: fit a new estimator"
             )
         if (family := type(self.model_.family)) is not type(model.family):
-            raise ValueError(f"warm_start goes on from a fit of another family, {family.__name__}: fit a new estimator")
+            raise ValueError(f"{what} goes on from a fit of another family, {family.__name__}: fit a new estimator")
 
     def _check_enough(self, source: Source) -> None:
         rows, _ = source.sample(self.n_components, np.random.default_rng(0))
@@ -130,16 +201,19 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _publish(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
         """Set the fitted attributes and warn of what the user should know."""
         self._set_fitted(model, result)
-        if result.events:
-            told = "; ".join(f"{event.message} in iteration {event.iteration}" for event in result.events)
-            warnings.warn(told, CollapseWarning, stacklevel=4)
-        if not result.converged and self.max_iter > 0:
+        self._warn_of_events(result)
+        if not result.converged and self.max_iter > 0 and result.status is not Status.STOPPED:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, or increase "
                 f"max_iter, tol, or check for degenerate data. ({result.status.message})",
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def _warn_of_events(self, result: EMResult[Any]) -> None:
+        if result.events:
+            told = "; ".join(f"{event.message} in iteration {event.iteration}" for event in result.events)
+            warnings.warn(told, CollapseWarning, stacklevel=5)
 
     def _set_fitted(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
         self.model_, self.params_, self.result_ = model, result.params, result
@@ -256,6 +330,10 @@ def _posterior_step(
     found = posterior_rows(model, params, chunk, compiled=compiled, proba=proba)
     trusted = compiled and np.isfinite(found.loglik).all()  # a kernel lets no NaN or infinity pass unseen
     return found, None if trusted else init.find_bad(chunk, model.family)
+
+
+def _ignore(state: State[Any]) -> None:
+    """Take no notice."""
 
 
 def _best(results: list[EMResult[MixtureParams[Any]]]) -> EMResult[MixtureParams[Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray
+from mixtura.em import State
 from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.starts import check_means, check_precisions, check_weights
 from mixtura.families import Diag, Full, Spherical, Tied
@@ -59,6 +62,14 @@ class GaussianMixture(BaseMixture):
         See `verbose`.
     n_threads : int, optional
         Most threads to use; all that this process may use by default. Changes no bit of the result.
+    checkpoint : path, optional
+        A file that holds the state of a fit after every pass. If it is there, a fit of the same data with the same
+        options goes on from it and ends with the same bits; another fit is refused. A file that cannot be written
+        costs a warning, not the fit.
+    max_time : float, optional
+        Seconds after which a fit ends with the best that it has, at least one pass; a pass in progress is abandoned.
+    callback : callable, optional
+        Called with a `mixtura.em.State` after every evaluation; if it returns something true, the fit ends there.
 
     Attributes
     ----------
@@ -80,6 +91,8 @@ class GaussianMixture(BaseMixture):
         Status, objective, passes and events of the best restart.
     model_, params_ : Mixture, MixtureParams
         The frozen model and its parameters.
+    n_batches_ : int
+        Batches learnt from, after `partial_fit`.
     n_features_in_, feature_names_in_ : int, (d,) array of str
         As in scikit-learn.
 
@@ -128,6 +141,9 @@ class GaussianMixture(BaseMixture):
         verbose: int = 0,
         verbose_interval: int = 10,
         n_threads: int | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        max_time: float | None = None,
+        callback: Callable[[State[Any]], Any] | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -144,6 +160,9 @@ class GaussianMixture(BaseMixture):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
+        self.checkpoint = checkpoint
+        self.max_time = max_time
+        self.callback = callback
 
     def _make_model(self) -> Mixture[Any]:
         structure = STRUCTURES[self.covariance_type]
@@ -166,12 +185,12 @@ class GaussianMixture(BaseMixture):
             starts = super()._make_cold_starts(source, model, found)
         return [_with_given(family, start, weights, means, precisions) for start in starts]
 
-    def _check_warm(self, model: Mixture[Any]) -> None:
-        super()._check_warm(model)
+    def _check_same(self, model: Mixture[Any], what: str) -> None:
+        super()._check_same(model, what)
         before, now = (vars(m.family)["covariance"].name for m in (self.model_, model))
         if before != now:
             raise ValueError(
-                f"warm_start goes on from a fit with covariance_type={before!r}, not {now!r}: fit a new estimator"
+                f"{what} goes on from a fit with covariance_type={before!r}, not {now!r}: fit a new estimator"
             )
 
     def to_sklearn(self) -> Any:

@@ -20,6 +20,7 @@ from mixtura.persistence import decode, encode, read_array, read_json, write_ato
 
 FORMAT = "mixtura model"
 VERSION = 1  # of the file; newer code reads older files
+OF_THE_RUN = {"callback", "checkpoint", "max_time"}  # options of one fit, not of the model
 
 _ESTIMATORS = {
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
@@ -29,12 +30,12 @@ _ESTIMATORS = {
 
 def save(estimator: Any, path: str | PathLike[str]) -> None:
     """Write a fitted estimator to a JSON file, whole or not at all."""
-    result = estimator.result_
+    result, options = estimator.result_, estimator.get_params(deep=False)
     data = {
         "format": FORMAT,
         "version": VERSION,
         "estimator": type(estimator).__name__,
-        "options": {name: _option(value) for name, value in estimator.get_params(deep=False).items()},
+        "options": {name: _option(value) for name, value in options.items() if name not in OF_THE_RUN},
         "n_features": estimator.n_features_in_,
         "feature_names": getattr(estimator, "feature_names_in_", np.array([])).tolist() or None,
         "weights": encode(estimator.params_.weights),
@@ -49,7 +50,8 @@ def save(estimator: Any, path: str | PathLike[str]) -> None:
             "events": [[e.kind.name, e.component, e.message, e.iteration] for e in result.events],
         },
     }
-    write_atomically(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(data, indent=1, allow_nan=False, default=np.ndarray.tolist)
+    write_atomically(path, f"{text}\n".encode())
 
 
 def load(path: str | PathLike[str]) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from os import PathLike
 from typing import Any, ClassVar
 
+from mixtura.em import State
 from mixtura.estimators.base import BaseMixture
 from mixtura.models.mixture import Mixture
 
@@ -17,7 +20,8 @@ class MixtureModel(BaseMixture):
         Distribution of a component, such as `families.Poisson()`.
     n_components : int, default 1
         Number of components, k.
-    tol, max_iter, n_init, init_params, random_state, warm_start, verbose, verbose_interval, n_threads
+    tol, max_iter, n_init, init_params, random_state, warm_start, verbose, verbose_interval, n_threads, checkpoint, \
+    max_time, callback
         As in `GaussianMixture`.
 
     Attributes
@@ -57,6 +61,9 @@ class MixtureModel(BaseMixture):
         verbose: int = 0,
         verbose_interval: int = 10,
         n_threads: int | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        max_time: float | None = None,
+        callback: Callable[[State[Any]], Any] | None = None,
     ) -> None:
         self.family = family
         self.n_components = n_components
@@ -69,6 +76,9 @@ class MixtureModel(BaseMixture):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
+        self.checkpoint = checkpoint
+        self.max_time = max_time
+        self.callback = callback
 
     def _make_model(self) -> Mixture[Any]:
         if isinstance(self.family, type) or not hasattr(self.family, "log_density"):

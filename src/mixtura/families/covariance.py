@@ -77,6 +77,10 @@ class Covariance(ABC, Generic[M]):
         """Return the sums over rows `z` (n, d) with responsibilities `resp` (n, k)."""
 
     @abstractmethod
+    def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> M:
+        """Return the sums of rows with exactly these counts (k,), covariances and means, ``pivot + shift``."""
+
+    @abstractmethod
     def estimate(self, sums: M, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         """Return the covariances about the new means ``pivot + shift``; `old` where a component is empty."""
 

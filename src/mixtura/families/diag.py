@@ -33,6 +33,10 @@ class Diag(Covariance[Moments]):
             s2[j] = np.einsum("nd,nd->d", weighted, centred)
         return Moments(s0=resp.sum(axis=0), s1=s1, s2=s2)
 
+    def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> Moments:
+        second = self.variances(covariances, *shift.shape) + shift**2
+        return Moments(s0=counts, s1=counts[:, None] * shift, s2=counts[:, None] * second)
+
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift**2
 

@@ -68,6 +68,10 @@ class Full(_Matrices[Moments]):
             s2[j] = weighted.T @ centred
         return Moments(s0=resp.sum(axis=0), s1=s1, s2=(s2 + s2.transpose(0, 2, 1)) / 2)
 
+    def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> Moments:
+        second = covariances + shift[:, :, None] * shift[:, None, :]
+        return Moments(s0=counts, s1=counts[:, None] * shift, s2=counts[:, None, None] * second)
+
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift[:, :, None] * shift[:, None, :]
 
@@ -126,6 +130,11 @@ class Tied(_Matrices[PooledMoments]):
         within = (weight[:, None] * centred).T @ centred
         s1 = np.array([resp[:, j] @ (z - pivot[j]) for j in range(len(pivot))])
         return PooledMoments(s0=s0, s1=s1, within=(within + within.T) / 2, cross=resp.T @ share)
+
+    def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> PooledMoments:
+        moved = np.einsum("k,ki,kj->ij", counts, shift, shift)
+        within = counts.sum() * covariances + moved
+        return PooledMoments(s0=counts, s1=counts[:, None] * shift, within=within, cross=np.diag(counts))
 
     def estimate(self, sums: PooledMoments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         gaps = pivot[:, None, :] - pivot[None, :, :]

@@ -105,6 +105,12 @@ class Gaussian:
         sums: Sums = self.covariance.moments(theta.frame.enter(x), resp, theta.pivot)
         return sums
 
+    def expected(self, theta: GaussianParams, counts: FloatArray) -> Sums:
+        """Return the sums about the pivot of which `update` makes `theta`."""
+        covariances = self.covariance.widen(theta.covariances, -self.reg_covar * theta.frame.scale**2)
+        sums: Sums = self.covariance.expected(counts, covariances, theta.means - theta.pivot)
+        return sums
+
     def update(self, sums: Any, theta: GaussianParams) -> tuple[GaussianParams, list[Event]]:
         """Return the maximum-likelihood parameters, kept above the floor of what the numbers can carry."""
         shift = ratio(sums.s1, sums.s0, theta.means - theta.pivot)

@@ -63,6 +63,10 @@ class Poisson:
         """Return the counts and sums of each component."""
         return PoissonSums(s0=resp.sum(axis=0), s1=resp.T @ x)
 
+    def expected(self, theta: PoissonParams, counts: FloatArray) -> PoissonSums:
+        """Return the sums of which `update` makes `theta`."""
+        return PoissonSums(s0=counts, s1=counts[:, None] * theta.rates)
+
     def update(self, sums: PoissonSums, theta: PoissonParams) -> tuple[PoissonParams, list[Event]]:
         """Return the mean count of each component and column (formula M7)."""
         return PoissonParams(rates=ratio(sums.s1, sums.s0, theta.rates)), []

@@ -8,10 +8,12 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import Array, FloatArray, IntArray
+from mixtura.blocks import fold_blocks
 from mixtura.families.linalg import is_occupied
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Event, EventKind, Family, Posterior
+from mixtura.persistence import decode
 from mixtura.stats import Forest, Node, Stats
 from mixtura.values import same_bits
 
@@ -63,8 +65,28 @@ class Mixture(Generic[T]):
     family: Family[T, Any]
     n_components: int
 
-    def e_step(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
-        """Return the sums over the rows of a chunk, by composed NumPy."""
+    def e_step(self, params: MixtureParams[T], rows: Chunk | Array) -> MixtureStats:
+        """Return the sums over rows: additive, so that anyone can cut the data and add up.
+
+        Parameters
+        ----------
+        params : MixtureParams
+            Where to evaluate: statistics at other parameters do not add.
+        rows : (n, d) or (n,) array, or Chunk
+            The rows, all of weight 1; a chunk has weights.
+
+        Returns
+        -------
+        MixtureStats
+            To be added, sent (`to_bytes`) and given to `m_step`.
+        """
+        chunk = rows if isinstance(rows, Chunk) else Chunk(np.asarray(rows).reshape(len(rows), -1))
+        exact = replace(params, sparse=False)  # nobody may be there to ask `refine`
+        compiled = self.compiles(*chunk.x.shape)
+        return fold_blocks(self, exact, replace(chunk, first=0), compiled=compiled).total()
+
+    def e_block(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
+        """Return the sums over one block of rows, by composed NumPy."""
         loglik, resp = self.posterior(params, chunk.x)
         if chunk.weight is not None:
             resp *= chunk.weight[:, None]
@@ -144,6 +166,19 @@ class Mixture(Generic[T]):
     def log_prior(self, params: MixtureParams[T]) -> float:
         """Return 0: this is maximum likelihood."""
         return 0.0
+
+    def expected(self, params: MixtureParams[T]) -> MixtureStats:
+        """Return the statistics, of total weight 1, of which `m_step` makes `params`."""
+        return MixtureStats(
+            loglik=0.0,
+            weight=1.0,
+            pivot=self.family.pivot(params.components),
+            components=self.family.expected(params.components, params.weights),
+        )
+
+    def decode(self, tree: Any) -> MixtureParams[T]:
+        """Return the parameters that `mixtura.persistence.encode` made a tree of."""
+        return decode(MixtureParams, tree, "parameters", self.family.params_type)
 
     def from_resp(self, blank: T, x: FloatArray, resp: FloatArray) -> tuple[MixtureParams[T], Sequence[Event]]:
         """Return the parameters that weighted responsibilities (n, k) of rows imply.

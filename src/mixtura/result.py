@@ -1,0 +1,164 @@
+"""What a fit by EM records while it runs, and what it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from mixtura._types import FloatArray
+from mixtura.model import Event, EventKind
+
+P = TypeVar("P")
+
+
+class Status(Enum):
+    """How a fit ended; ``message`` says it in a sentence."""
+
+    CONVERGED = "the objective changes by less than the tolerance"
+    ITERATION_LIMIT = "the iteration limit was reached before the tolerance was met"
+    TIME_LIMIT = "the time limit was reached before the tolerance was met"
+    STOPPED = "a callback stopped the fit before the tolerance was met"
+    STREAM = "the parameters follow a stream of batches, which has no end"
+    STALLED = "an update left every parameter as it was; further passes cannot change them"
+    DIVERGED = "the log-likelihood or a statistic is not finite"
+
+    @property
+    def message(self) -> str:
+        """Explain the status in a sentence."""
+        return self.value
+
+
+@dataclass(frozen=True, eq=False)
+class EMResult(Generic[P]):
+    """What a fit by EM ends with.
+
+    Attributes
+    ----------
+    params : P
+        The parameters of the last evaluation.
+    status : Status
+        Why the fit ended.
+    objective : (n_iter + 1,) array
+        Log-likelihood plus log prior at each evaluation; the last one is that of `params`.
+    loglik : float
+        Log-likelihood of the weighted rows at `params`.
+    weight : float
+        Total weight of the rows.
+    n_iter : int
+        Updates that were made.
+    n_passes : int
+        Passes over the data.
+    events : tuple of Event
+        What happened to single components, in order.
+    """
+
+    params: P
+    status: Status
+    objective: FloatArray
+    loglik: float
+    weight: float
+    n_iter: int
+    n_passes: int
+    events: tuple[Event, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Whether further iterations would change the objective by less than the tolerance."""
+        return self.status in (Status.CONVERGED, Status.STALLED)
+
+
+@dataclass
+class Trace(Generic[P]):
+    """The record of one fit while it runs: with the parameters that it asks for, all that it needs to go on.
+
+    Attributes
+    ----------
+    objective : list of float
+        One for each evaluation.
+    events : list of Event
+        What happened to components.
+    passes : int
+        Passes over the data.
+    repeats : int
+        How many of them were made again at the parameters that are asked for.
+    params : P
+        Those of the last evaluation; None before the first.
+    loglik, weight : float
+        Of the last evaluation.
+    status : Status or None
+        How the fit ended.
+    """
+
+    objective: list[float] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    passes: int = 0
+    repeats: int = 0
+    params: P | None = None
+    loglik: float = 0.0
+    weight: float = 0.0
+    status: Status | None = None
+    _last: set[tuple[EventKind, int]] = field(default_factory=set)
+
+    @property
+    def iteration(self) -> int:
+        """The number of the last evaluation: how many updates preceded it."""
+        return len(self.objective) - 1
+
+    def record(self, params: P, loglik: float, weight: float, objective: float) -> None:
+        """Take in an evaluation."""
+        self.params, self.loglik, self.weight = params, loglik, weight
+        self.objective.append(objective)
+
+    def report(self, events: Sequence[Event]) -> None:
+        """Record events of the next update, but not those that only continue from the one before."""
+        continued = self._last
+        self._last = {(event.kind, event.component) for event in events}
+        self.events += [e.at(self.iteration + 1) for e in events if (e.kind, e.component) not in continued]
+
+    def result(self, status: Status) -> EMResult[P]:
+        """End the fit, at the parameters of its last evaluation."""
+        if self.params is None:
+            raise RuntimeError("a fit cannot end before its first evaluation")
+        self.status = status
+        return EMResult(
+            params=self.params,
+            status=status,
+            objective=np.array(self.objective),
+            loglik=self.loglik,
+            weight=self.weight,
+            n_iter=self.iteration,
+            n_passes=self.passes,
+            events=tuple(self.events),
+        )
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the record, but for the parameters, as plain values."""
+        return {
+            "objective": np.array(self.objective),
+            "events": [[e.kind.name, e.component, e.message, e.iteration] for e in self.events],
+            "passes": self.passes,
+            "repeats": self.repeats,
+            "loglik": self.loglik,
+            "weight": self.weight,
+            "status": self.status and self.status.name,
+            "last": [[kind.name, component] for kind, component in sorted(self._last, key=lambda e: e[1])],
+        }
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any], params: P | None) -> Trace[P]:
+        """Return the record that `to_tree` described."""
+        return cls(
+            objective=tree["objective"].tolist(),
+            events=[Event(EventKind[kind], *rest) for kind, *rest in tree["events"]],
+            passes=tree["passes"],
+            repeats=tree["repeats"],
+            params=params,
+            loglik=tree["loglik"],
+            weight=tree["weight"],
+            status=tree["status"] and Status[tree["status"]],
+            _last={(EventKind[kind], component) for kind, component in tree["last"]},
+        )
