@@ -53,8 +53,10 @@ class Checkpoint:
             raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._release()
+        if isinstance(error, Exception) and not self._troubled:
+            error.add_note(f"the same fit with checkpoint {str(self.path)!r} goes on from its last whole pass")
 
     def save(self, state: Any) -> None:
         """Write a state in place of the last one; where that is not possible, warn once and go on."""
