@@ -14,11 +14,17 @@ class Exit(IntEnum):
     ERROR = 1
     USAGE = 2
     NOT_CONVERGED = 3
+    TIME_LIMIT = 4
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class CommandError(Exception):
     """A fault of the data, the model or a file; its text is the line that the user reads."""
+
+
+class TerminatedError(BaseException):
+    """SIGTERM has come; no ``except Exception`` may swallow it."""
 
 
 def require(module: str, extra: str) -> Any:

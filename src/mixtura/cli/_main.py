@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from mixtura.cli._errors import CommandError, Exit, one_line
+from mixtura.cli._errors import CommandError, Exit, TerminatedError, one_line
 
 DATA_HELP = "rows and columns of numbers: a .npy, .csv or .parquet file"
 EPILOG = """\
@@ -20,6 +20,8 @@ exit codes:
   1  the data, the model or a file is at fault: one line on standard error says which
   2  the command line is at fault
   3  a model was fitted and written, but the fit has not converged
+  4  the same, because --max-time ran out: with --checkpoint, the same command goes on
+  130, 143  interrupted, terminated: with --checkpoint, the same command goes on from the last whole pass
 """
 
 
@@ -41,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 an error in data, model or a file, 3 fitted but not converged.
+        The exit code: 0 done, 1 an error in data, model or a file, 3 fitted but not converged, 4 out of time,
+        130 interrupted, 143 terminated.
         A fault in the arguments themselves raises `SystemExit` with 2, as `argparse` does.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -56,11 +59,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.ERROR
     except KeyboardInterrupt:
-        print("mixtura: interrupted", file=sys.stderr)
-        return Exit.INTERRUPTED
+        return _leave("interrupted", options, Exit.INTERRUPTED)
+    except TerminatedError:
+        return _leave("terminated", options, Exit.TERMINATED)
     except (CommandError, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         print(f"mixtura: error: {one_line(error)}", file=sys.stderr)
         return Exit.ERROR
+
+
+def _leave(how: str, options: argparse.Namespace, code: Exit) -> int:
+    checkpoint = getattr(options, "checkpoint", None)
+    kept = f"; {checkpoint} has the last whole pass, and the same command goes on from it" if checkpoint else ""
+    print(f"mixtura: {how}{kept}", file=sys.stderr)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,6 +142,17 @@ def _add_fit_options(fit: argparse.ArgumentParser) -> None:
     fit.add_argument("--max-iter", type=_count, default=100, metavar="N", help="most updates (default: 100)")
     fit.add_argument("--reg-covar", type=float, metavar="R", help="added to Gaussian variances (default: 1e-06)")
     fit.add_argument("--threads", type=_count, metavar="N", help="threads (default: as many as it may use)")
+    fit.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="write the state of the fit to this file after every pass, and go on from it if it is there",
+    )
+    fit.add_argument(
+        "--max-time", type=float, metavar="SECONDS", help="stop then with the best model so far (default: no limit)"
+    )
+    fit.add_argument(
+        "--log-json", action="store_true", help="write one line of JSON on standard error for each iteration"
+    )
 
 
 def _add_predict(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixtura.cli import _report
-from mixtura.cli._errors import CommandError, Exit, require
+from mixtura.cli._errors import CommandError, require
 from mixtura.cli._read import Data
 from mixtura.cli._write import replacing
-from mixtura.cli.fit import fit_and_describe, print_fit
+from mixtura.cli.fit import exit_code, fit_and_describe, print_fit
 
 PHOTOGRAPH = "china.jpg"
 CHANNELS = ["red", "green", "blue"]
@@ -67,7 +67,7 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
         _report.print_json(report)
     else:
         print_fit(report, written | {"all in all": f"{report['total_seconds']:.1f} s"})
-    return Exit.OK if report["converged"] else Exit.NOT_CONVERGED
+    return exit_code(estimator)
 
 
 def _directory(name: str) -> Path:

@@ -15,13 +15,18 @@ from typing import Any
 
 from mixtura.cli import _report
 from mixtura.cli._errors import CommandError, Exit, one_line, require
+from mixtura.cli._job import leaving_on_sigterm, logging_json
 from mixtura.cli._progress import progress
 from mixtura.cli._read import Data, open_data, read
 from mixtura.cli._write import check_output, replacing
-from mixtura.em import State, observe
+from mixtura.em import State, Status, observe
 
 PICTURES = (".png", ".pdf", ".svg")
 MODELS = (".json",)
+_ADVICE = {
+    Status.ITERATION_LIMIT: "; try a larger --max-iter or --tol",
+    Status.TIME_LIMIT: "; with --checkpoint the same command goes on",
+}
 
 
 def run(options: Namespace, parser: ArgumentParser) -> int:
@@ -37,7 +42,7 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     Returns
     -------
     int
-        0, or 3 if the fit has not converged.
+        0; 3 if the fit has not converged, 4 if that is for lack of time.
     """
     _check(options, parser)
     model_path = check_output(options.output, MODELS) if options.output else None
@@ -46,7 +51,9 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
         require("matplotlib", "plot")
     data = read(open_data(options.data), split_names(options.columns), options.weight)
     estimator = _estimator(options)
-    report, notes = fit_and_describe(estimator, data, options.data, quiet=options.quiet or options.json)
+    quiet = options.quiet or options.json or options.log_json
+    with leaving_on_sigterm(), logging_json(data.n_rows, wanted=options.log_json):
+        report, notes = fit_and_describe(estimator, data, options.data, quiet=quiet)
     report |= {"seed": options.seed, "written": options.output, "plot": options.plot}
     if model_path:
         with replacing(model_path) as draft:
@@ -60,7 +67,14 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     if not options.quiet:
         for note in notes:
             print(f"mixtura: warning: {note}", file=sys.stderr)
-    return Exit.OK if report["converged"] else Exit.NOT_CONVERGED
+    return exit_code(estimator)
+
+
+def exit_code(estimator: Any) -> Exit:
+    """Return what the outcome of a fit is as an exit code."""
+    if estimator.converged_:
+        return Exit.OK
+    return Exit.TIME_LIMIT if estimator.result_.status is Status.TIME_LIMIT else Exit.NOT_CONVERGED
 
 
 def fit_and_describe(estimator: Any, data: Data, source: str, *, quiet: bool) -> tuple[dict[str, Any], list[str]]:
@@ -96,7 +110,8 @@ def fit_and_describe(estimator: Any, data: Data, source: str, *, quiet: bool) ->
     notes = [" ".join(str(w.message).split()) for w in caught if w.category.__name__ != "ConvergenceWarning"]
     notes = list(dict.fromkeys(notes))
     if not estimator.converged_:
-        notes.append(f"not converged: {estimator.result_.status.message}; try a larger --max-iter or --tol")
+        advice = _ADVICE.get(estimator.result_.status, "")
+        notes.append(f"not converged: {estimator.result_.status.message}{advice}")
     report = {
         "data": source,
         "rows": data.n_rows,
@@ -130,13 +145,13 @@ class _Clock:
     @property
     def to_start(self) -> float:
         """Seconds until the first evaluation."""
-        return self._first.get(0, self.total)
+        return min(self._first.values(), default=self.total)
 
     @property
     def passes_per_second(self) -> float:
         """Passes a second once it runs; of a fit with one pass, that one, its start included."""
-        last = max(self._first, default=0)
-        return last / (self._first[last] - self._first[0]) if last else 1 / self.total
+        first, last = min(self._first, default=0), max(self._first, default=0)
+        return (last - first) / (self._first[last] - self._first[first]) if last > first else 1 / self.total
 
 
 def _outcome(estimator: Any) -> dict[str, Any]:
@@ -214,6 +229,8 @@ def _check(options: Namespace, parser: ArgumentParser) -> None:
         for option in ("covariance", "reg_covar"):
             if getattr(options, option) is not None:
                 parser.error(f"--{option.replace('_', '-')} goes with --family gaussian only")
+    if options.max_time is not None and not 0 < options.max_time < math.inf:
+        parser.error(f"--max-time is {options.max_time:g}; expected a number of seconds above 0")
     for option in ("tol", "reg_covar"):
         value = getattr(options, option)
         if value is not None and not 0 <= value < math.inf:
@@ -229,6 +246,8 @@ def _estimator(options: Namespace) -> Any:
         "init_params": options.init,
         "random_state": options.seed,
         "n_threads": options.threads,
+        "checkpoint": options.checkpoint,
+        "max_time": options.max_time,
     }
     if options.family == "poisson":
         from mixtura import MixtureModel
