@@ -13,3 +13,7 @@ class FitError(ValueError):
 
 class ModelFileError(ValueError):
     """A model file is damaged, or not a model file; the message says where."""
+
+
+class SourceChangedError(ValueError):
+    """The rows of a source are not those of its first pass; the message says where they differ."""
