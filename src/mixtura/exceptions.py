@@ -21,3 +21,7 @@ class CheckpointError(ValueError):
 
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written; the fit goes on without."""
+
+
+class SourceChangedError(ValueError):
+    """The rows of a source are not those of its first pass; the message says where they differ."""

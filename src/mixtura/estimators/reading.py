@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import narwhals as nw
@@ -23,6 +24,16 @@ def read(estimator: Any, X: Any, sample_weight: Any = None, *, reset: bool) -> S
         raise ValueError(f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
     if source.n_rows == 0:
         raise ValueError(f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required.")
-    named = X if nw.dependencies.is_into_dataframe(X) else np.empty((1, source.n_features))
-    validate_data(estimator, named, reset=reset, skip_check_array=True)
+    validate_data(estimator, _header(X, sample_weight, source), reset=reset, skip_check_array=True)
     return source
+
+
+def _header(X: Any, sample_weight: Any, source: Source) -> Any:
+    """Return something whose columns have the number, and the names if any, of the features."""
+    if nw.dependencies.is_into_dataframe(X) and not isinstance(sample_weight, str):
+        return X
+    # Names come from a table or an Arrow file, so one of these libraries has been imported.
+    backend = next((name for name in ("pyarrow", "pandas", "polars") if name in sys.modules), None)
+    if source.names is None or backend is None:
+        return np.empty((1, source.n_features))
+    return nw.from_dict({name: [] for name in source.names}, backend=backend).to_native()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
 
-from mixtura._types import Array, FloatArray, IntArray
+from mixtura._types import Array, FloatArray
 from mixtura.grid import BLOCK_ROWS, CHUNK_ROWS, Chunk
-from mixtura.sources.local import LocalSource
+from mixtura.sources.local import LocalSource, draw_ranks, find_ranks
 
 
 class ArraySource(LocalSource):
@@ -59,25 +59,14 @@ class ArraySource(LocalSource):
             digest.update(b"" if self.weight is None else self.weight[rows].tobytes())
         return digest.hexdigest()
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Generator[Chunk, None, None]:
         """Yield the rows, some at a time, as views."""
-        return self._chunk.split(self._chunk_rows)
+        yield from self._chunk.split(self._chunk_rows)
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""
         count = self.n_rows if self.weight is None else int(np.count_nonzero(self.weight))
-        ranks = np.arange(count) if count <= n else np.sort(rng.choice(count, n, replace=False, shuffle=False))
-        rows = ranks if self.weight is None else _find_ranks(self.weight, ranks)
+        ranks = draw_ranks(count, n, rng)
+        rows = ranks if self.weight is None else find_ranks(self.weight, ranks)
         weight = np.ones(len(rows)) if self.weight is None else self.weight[rows]
         return np.ascontiguousarray(self.x[rows], dtype=np.float64), weight
-
-
-def _find_ranks(weight: FloatArray, ranks: IntArray) -> IntArray:
-    """Return where the positive weights of these ascending ranks are, in bounded memory."""
-    found, before = [np.empty(0, dtype=np.int64)], 0
-    for start in range(0, len(weight), CHUNK_ROWS):
-        positive = np.flatnonzero(weight[start : start + CHUNK_ROWS])
-        here = ranks[(ranks >= before) & (ranks < before + len(positive))]
-        found.append(start + positive[here - before])
-        before += len(positive)
-    return np.concatenate(found)

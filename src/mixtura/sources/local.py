@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
-from mixtura.grid import Chunk
+from mixtura._types import FloatArray, IntArray
+from mixtura.grid import CHUNK_ROWS, Chunk
 from mixtura.progress import report_rows
 from mixtura.stats import Forest
 
@@ -37,8 +38,11 @@ class LocalSource(ABC):
         """A digest that differs where the rows differ, as far as a glance tells."""
 
     @abstractmethod
-    def chunks(self) -> Iterator[Chunk]:
-        """Yield the rows of one pass; together the chunks have every block of the grid once, in order."""
+    def chunks(self) -> Generator[Chunk, None, None]:
+        """Yield the rows of one pass; together the chunks have every block of the grid once, in order.
+
+        A chunk may be overwritten as soon as the next one is asked for.
+        """
 
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -51,14 +55,33 @@ class LocalSource(ABC):
     def fold(self, steps: Sequence[Callable[[Chunk], Forest[Any]]]) -> list[Any]:
         """Return, for every step, the canonical sum over all rows, reading them once."""
         forests: list[Forest[Any]] = [Forest() for _ in steps]
-        for chunk in self.chunks():
-            for forest, step in zip(forests, steps, strict=True):
-                forest.merge(step(chunk))
-            report_rows(len(chunk))
+        with closing(self.chunks()) as chunks:
+            for chunk in chunks:
+                for forest, step in zip(forests, steps, strict=True):
+                    forest.merge(step(chunk))
+                report_rows(len(chunk))
         return [forest.total() for forest in forests]
 
     def map_rows(self, step: Callable[[Chunk], R]) -> Iterator[R]:
         """Apply `step` to each chunk of rows, in order."""
-        for chunk in self.chunks():
-            yield step(chunk)
-            report_rows(len(chunk))
+        with closing(self.chunks()) as chunks:
+            for chunk in chunks:
+                yield step(chunk)
+                report_rows(len(chunk))
+
+
+def draw_ranks(count: int, n: int, rng: np.random.Generator) -> IntArray:
+    """Draw `n` of `count` ranks without replacement, in order; all where there are no more."""
+    ranks: IntArray = np.arange(count) if count <= n else np.sort(rng.choice(count, n, replace=False, shuffle=False))
+    return ranks
+
+
+def find_ranks(weight: FloatArray, ranks: IntArray) -> IntArray:
+    """Return where the positive weights of these ascending ranks are, in bounded memory."""
+    found, before = [np.empty(0, dtype=np.int64)], 0
+    for start in range(0, len(weight), CHUNK_ROWS):
+        positive = np.flatnonzero(weight[start : start + CHUNK_ROWS])
+        here = ranks[(ranks >= before) & (ranks < before + len(positive))]
+        found.append(start + positive[here - before])
+        before += len(positive)
+    return np.concatenate(found)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -42,29 +41,39 @@ def read_weight(weight: Any, n: int) -> FloatArray | None:
         values = np.full(n, values)
     if values.shape != (n,):
         raise ValueError(f"sample_weight has shape {values.shape}, expected ({n},): one weight a row")
-    if not (good := np.isfinite(values) & (values >= 0)).all():
-        row = int(np.argmin(good))
-        raise ValueError(
-            f"sample_weight of row {row} is {values[row]}: weights must be finite and not negative; "
-            f"a weight of 0 leaves the row out"
-        )
+    check_weight(values, lambda row: f"row {row}")
     if not values.any():
         raise ValueError("all sample_weight are zero: at least one row needs a positive weight")
     return values.astype(np.float64)
+
+
+def check_weight(values: Array, locate: Callable[[int], str]) -> None:
+    """Refuse what cannot be a weight, naming the first row."""
+    if not (good := np.isfinite(values) & (values >= 0)).all():
+        row = int(np.argmin(good))
+        raise ValueError(
+            f"sample_weight of {locate(row)} is {values[row]}: weights must be finite and not negative; "
+            f"a weight of 0 leaves the row out"
+        )
 
 
 def _refuse(data: Any) -> None:
     """Refuse by name what would otherwise be read as something else."""
     if data is None:
         raise TypeError("the data is None, expected rows: an array, a table or a series")
-    if isinstance(data, (str, PathLike)):
-        raise TypeError(f"the data is the path {data!r}, expected rows: read the file first")
     if np.ma.is_masked(data):
         raise ValueError("the data is a masked array with masked entries: fill them in, or leave their rows out")
     if hasattr(data, "toarray") and hasattr(data, "nnz"):
         raise TypeError(
             f"sparse data ({type(data).__name__}) is not supported: pass data.toarray() if it fits in memory"
         )
+
+
+def is_table(data: Any) -> bool:
+    """Tell whether `data` is a table or series in memory, of a library that narwhals knows."""
+    import narwhals as nw  # imported for tables only
+
+    return bool(nw.dependencies.is_into_dataframe(data) or nw.dependencies.is_into_series(data))
 
 
 def _narwhals(data: Any) -> Any:
