@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 
 from mixtura.exceptions import CheckpointError, CheckpointWarning
 from mixtura.packing import pack, unpack
-from mixtura.persistence import write_atomically
+from mixtura.persistence import drafts, write_atomically
 
 
 class Checkpoint:
@@ -100,7 +100,7 @@ class Checkpoint:
                 self._lock = handle
             else:  # removed between the two calls by the fit that held it
                 handle.close()
-        for draft in self.path.parent.glob(f".{self.path.name}.*"):  # of a run that was killed while it wrote
+        for draft in drafts(self.path):
             draft.unlink(missing_ok=True)
 
     def _release(self) -> None:

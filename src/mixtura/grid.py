@@ -35,7 +35,8 @@ class Chunk:
         return int(self.x.shape[0])
 
     def split(self, rows: int) -> Iterator[Chunk]:
-        """Cut into chunks of `rows` rows, a multiple of the block size."""
+        """Cut into chunks of `rows` rows, rounded up to whole blocks."""
+        rows = -(-rows // BLOCK_ROWS) * BLOCK_ROWS
         for start in range(0, len(self), rows):
             yield self.rows(start, start + rows)
 

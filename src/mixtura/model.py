@@ -197,8 +197,11 @@ class Source(Protocol):
     def fold(self, steps: Sequence[Callable[[Chunk], Forest[S]]], /) -> list[S]:
         """Return, for every step, the canonical sum over all rows, reading them once."""
 
-    def map_rows(self, step: Callable[[Chunk], R], /) -> Iterator[R]:
-        """Apply `step`, which can be pickled, to each chunk, in order; where the rows are, for what is far away."""
+    def map_rows(self, step: Callable[[Chunk], R], most: int | None = None, /) -> Iterator[R]:
+        """Apply `step`, which can be pickled, to consecutive rows, at most so many at a time, in order.
+
+        It is applied where the rows are, for what is far away.
+        """
 
     def sample(self, n: int, rng: np.random.Generator, /) -> tuple[FloatArray, FloatArray]:
         """Return at most `n` rows of positive weight drawn without replacement, in order, and their weights."""

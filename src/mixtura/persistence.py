@@ -6,9 +6,12 @@ In JSON floats are written by `repr`, which gives the shortest text that reads b
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -71,22 +74,33 @@ def read_array(data: Any, where: str) -> FloatArray:
     return array
 
 
-def write_atomically(path: str | PathLike[str], data: bytes) -> None:
-    """Write a file by way of a temporary one beside it, so that it is never seen half-written."""
+@contextmanager
+def replacing(path: str | PathLike[str]) -> Iterator[Path]:
+    """Yield a new file name beside `path`, which takes its place if the block succeeds.
+
+    The suffix stays, for writers that go by it. Another process sees the old file or the new one.
+    """
     target = Path(fspath(path))
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield draft
+        with draft.open("rb") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        os.replace(draft, target)
         _sync_directory(target.parent)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def drafts(path: Path) -> Iterator[Path]:
+    """Yield the files that `replacing` left beside `path` when its process was killed."""
+    return path.parent.glob(f".{glob.escape(path.stem)}.????????{glob.escape(path.suffix)}")
+
+
+def write_atomically(path: str | PathLike[str], data: bytes) -> None:
+    """Write a file so that it is never seen half-written."""
+    with replacing(path) as draft:
+        draft.write_bytes(data)
 
 
 def _sync_directory(path: Path) -> None:
@@ -112,9 +126,3 @@ def read_json(path: str | PathLike[str]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from importlib import import_module
 from typing import Any
@@ -60,3 +62,14 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def naming(data: str) -> Iterator[None]:
+    """Put the name of the data before an error that does not name them."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if data in str(error):
+            raise
+        raise CommandError(f"{data}: {one_line(error)}") from error

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from mixtura.cli._errors import CommandError, Exit, TerminatedError, one_line
 
-DATA_HELP = "rows and columns of numbers: a .npy, .csv or .parquet file"
+DATA_HELP = "rows and columns of numbers: .npy, .csv, .parquet or .feather files, directories of them, or patterns"
 EPILOG = """\
 exit codes:
   0  done
@@ -77,7 +77,7 @@ def _leave(how: str, options: argparse.Namespace, code: Exit) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="mixtura",
-        description="Fit mixture models to the rows of a file.",
+        description="Fit mixture models to the rows of files.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -105,11 +105,11 @@ class _Version(argparse.Action):
 def _add_fit(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
     fit = commands.add_parser(
         "fit",
-        help="fit a mixture to the rows of a file",
-        description="Fit a mixture to the rows of a file, and print its components. "
+        help="fit a mixture to the rows of files",
+        description="Fit a mixture to the rows of one or more files, and print its components. "
         "Nothing is written unless -o or --plot names a file.",
     )
-    fit.add_argument("data", metavar="DATA", help=DATA_HELP)
+    fit.add_argument("data", metavar="DATA", nargs="+", help=DATA_HELP)
     fit.add_argument("-k", type=_count, default=1, metavar="K", help="number of components (default: 1)")
     fit.add_argument("--family", choices=("gaussian", "poisson"), default="gaussian")
     fit.add_argument(
@@ -158,12 +158,12 @@ def _add_fit_options(fit: argparse.ArgumentParser) -> None:
 def _add_predict(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
     predict = commands.add_parser(
         "predict",
-        help="assign the rows of a file to components",
+        help="assign the rows of files to components",
         description="Write for each row: label (the most probable component), probability_0, probability_1, "
         "... and log_density. Without -o, only print how many rows each component gets.",
     )
     predict.add_argument("model", metavar="MODEL", help="a model file, as fit writes it")
-    predict.add_argument("data", metavar="DATA", help=DATA_HELP)
+    predict.add_argument("data", metavar="DATA", nargs="+", help=DATA_HELP)
     _add_columns(predict)
     predict.add_argument(
         "-o",

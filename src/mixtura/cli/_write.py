@@ -1,11 +1,9 @@
-"""Writing files whole or not at all."""
+"""Outputs that are refused before work is put into their content."""
 
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from mixtura.cli._errors import CommandError
@@ -39,19 +37,3 @@ def check_output(path: str | Path, suffixes: Sequence[str]) -> Path:
     if not os.access(path.parent, os.W_OK):
         raise CommandError(f"{path}: directory {path.parent} is not writable")
     return path
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a new file name beside `path`, which takes its place if the block succeeds.
-
-    The suffix stays, for writers that go by it. Another process sees the old file or the new one.
-    """
-    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield draft
-        with draft.open("rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

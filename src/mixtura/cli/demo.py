@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from mixtura.cli import _report
 from mixtura.cli._errors import CommandError, require
 from mixtura.cli._read import Data
-from mixtura.cli._write import replacing
 from mixtura.cli.fit import exit_code, fit_and_describe, print_fit
+from mixtura.persistence import replacing
+from mixtura.sources import as_source
 
 PHOTOGRAPH = "china.jpg"
 CHANNELS = ["red", "green", "blue"]
@@ -55,11 +56,12 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     photograph = _load()
     pixels = photograph.reshape(-1, 3).astype(np.float64)
     table = arrow.table(dict(zip(CHANNELS, pixels.T.copy(), strict=True)))
+    data = Data(as_source(table), CHANNELS, PHOTOGRAPH)
 
     from mixtura import GaussianMixture
 
     estimator = GaussianMixture(**OPTIONS)
-    report, _ = fit_and_describe(estimator, Data(table, CHANNELS), PHOTOGRAPH, quiet=options.json)
+    report, _ = fit_and_describe(estimator, data, quiet=options.json)
     files = _write(estimator, table, photograph, directory)
     written = {name: str(path) for name, path in files.items()}
     report |= written | {"total_seconds": time.perf_counter() - start}

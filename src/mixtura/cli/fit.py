@@ -8,21 +8,24 @@ import sys
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mixtura.cli import _report
-from mixtura.cli._errors import CommandError, Exit, one_line, require
+from mixtura.cli._errors import Exit, naming, require
 from mixtura.cli._job import leaving_on_sigterm, logging_json
 from mixtura.cli._progress import progress
-from mixtura.cli._read import Data, open_data, read
-from mixtura.cli._write import check_output, replacing
+from mixtura.cli._read import Data, open_data
+from mixtura.cli._write import check_output
 from mixtura.em import State, Status, observe
+from mixtura.model import Source
+from mixtura.persistence import replacing
 
 PICTURES = (".png", ".pdf", ".svg")
 MODELS = (".json",)
+PICTURE_ROWS = 1_000_000  # more cannot be seen
 _ADVICE = {
     Status.ITERATION_LIMIT: "; try a larger --max-iter or --tol",
     Status.TIME_LIMIT: "; with --checkpoint the same command goes on",
@@ -49,17 +52,18 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     plot_path = check_output(options.plot, PICTURES) if options.plot else None
     if plot_path:
         require("matplotlib", "plot")
-    data = read(open_data(options.data), split_names(options.columns), options.weight)
     estimator = _estimator(options)
     quiet = options.quiet or options.json or options.log_json
-    with leaving_on_sigterm(), logging_json(data.n_rows, wanted=options.log_json):
-        report, notes = fit_and_describe(estimator, data, options.data, quiet=quiet)
+    with leaving_on_sigterm():
+        data = open_data(options.data, split_names(options.columns), options.weight)
+        with logging_json(data.source.n_rows, wanted=options.log_json):
+            report, notes = fit_and_describe(estimator, data, quiet=quiet)
     report |= {"seed": options.seed, "written": options.output, "plot": options.plot}
     if model_path:
         with replacing(model_path) as draft:
             estimator.save(draft)
     if plot_path:
-        save_plot(estimator, data, plot_path)
+        save_plot(estimator, data.source, plot_path)
     if options.json:
         _report.print_json(report)
     elif not options.quiet:
@@ -77,7 +81,7 @@ def exit_code(estimator: Any) -> Exit:
     return Exit.TIME_LIMIT if estimator.result_.status is Status.TIME_LIMIT else Exit.NOT_CONVERGED
 
 
-def fit_and_describe(estimator: Any, data: Data, source: str, *, quiet: bool) -> tuple[dict[str, Any], list[str]]:
+def fit_and_describe(estimator: Any, data: Data, *, quiet: bool) -> tuple[dict[str, Any], list[str]]:
     """Fit an estimator under a progress bar.
 
     Parameters
@@ -85,8 +89,6 @@ def fit_and_describe(estimator: Any, data: Data, source: str, *, quiet: bool) ->
     estimator : estimator
         Is fitted.
     data : Data
-    source : str
-        What errors call the data.
     quiet : bool
         Show no bar.
 
@@ -97,15 +99,15 @@ def fit_and_describe(estimator: Any, data: Data, source: str, *, quiet: bool) ->
     notes : list of str
         What the user should be warned of.
     """
-    clock = _Clock()
+    clock, source = _Clock(), data.source
     with (
-        naming(source),
+        naming(data.name),
         warnings.catch_warnings(record=True) as caught,
-        progress(data.n_rows, quiet=quiet),
+        progress(source.n_rows, quiet=quiet),
         observe(clock.tick),
     ):
         warnings.simplefilter("always")
-        estimator.fit(data.X, sample_weight=data.weight)
+        estimator.fit(source)
     clock.stop()
     notes = [" ".join(str(w.message).split()) for w in caught if w.category.__name__ != "ConvergenceWarning"]
     notes = list(dict.fromkeys(notes))
@@ -113,14 +115,14 @@ def fit_and_describe(estimator: Any, data: Data, source: str, *, quiet: bool) ->
         advice = _ADVICE.get(estimator.result_.status, "")
         notes.append(f"not converged: {estimator.result_.status.message}{advice}")
     report = {
-        "data": source,
-        "rows": data.n_rows,
+        "data": data.name,
+        "rows": source.n_rows,
         **_report.describe(estimator),
-        "columns": data.names,
+        "columns": data.columns,
         **_outcome(estimator),
         "seconds": clock.total,
         "seconds_to_start": clock.to_start,
-        "rows_per_second": data.n_rows * clock.passes_per_second,
+        "rows_per_second": source.n_rows * clock.passes_per_second,
         "warnings": notes,
     }
     return report, notes
@@ -199,11 +201,12 @@ def counted(n: int, noun: str, nouns: str = "") -> str:
     return f"{n:,} {noun if n == 1 else nouns or noun + 's'}"
 
 
-def save_plot(estimator: Any, data: Data, path: Path) -> None:
-    """Draw a fit into a file."""
+def save_plot(estimator: Any, source: Source, path: Path) -> None:
+    """Draw a fit into a file, over a sample of the rows where these are too many to see."""
     from mixtura import plot
 
-    display = plot.prepare(estimator, data.X, sample_weight=data.weight)
+    rows, weight = source.sample(PICTURE_ROWS, np.random.default_rng(0))
+    display = plot.prepare(estimator, rows, sample_weight=weight)
     with replacing(path) as draft:
         plot.save(display, draft)
 
@@ -213,15 +216,6 @@ def split_names(columns: str | None) -> list[str] | None:
     if columns is None:
         return None
     return [name.strip() for name in next(csv.reader([columns], skipinitialspace=True))]
-
-
-@contextmanager
-def naming(source: str) -> Iterator[None]:
-    """Put the name of the file before an error that its content causes."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise CommandError(f"{source}: {one_line(error)}") from error
 
 
 def _check(options: Namespace, parser: ArgumentParser) -> None:

@@ -7,7 +7,6 @@ import math
 import time
 import warnings
 from dataclasses import replace
-from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -21,14 +20,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray
-from mixtura.blocks import posterior_rows
 from mixtura.em import EMResult, State, Status, drive, evaluate, observe
+from mixtura.estimators.prediction import posteriors, write_predictions
 from mixtura.estimators.progress import printer
 from mixtura.estimators.reading import read
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.streaming import take_in
 from mixtura.exceptions import CollapseWarning, FitError
-from mixtura.grid import Chunk
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
 from mixtura.models.mixture import Mixture, MixtureParams
@@ -239,6 +237,29 @@ class BaseMixture(DensityMixin, BaseEstimator):
         """Return the probability of each component for each row of `X`, (n, k)."""
         return self._posterior(X, proba=True).resp
 
+    def predict_to(self, X: Any, path: str | PathLike[str]) -> None:
+        """Write label, probabilities and log-density of each row of `X` to a file, as they are found.
+
+        Parameters
+        ----------
+        X : array-like, table, path or source
+            The rows, as for `fit`: they may be more than memory holds.
+        path : path
+            A `.parquet`, `.csv` or `.npy` file; the last has structured rows. Its columns are ``label``,
+            ``probability_0``, ``probability_1``, ... and ``log_density``. It is written whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            For rows that cannot be, and another suffix.
+        ImportError
+            If pyarrow, which writes Parquet and CSV, is not installed.
+        """
+        check_is_fitted(self)
+        source = read(self, X, reset=False)
+        with using_threads(self.n_threads):
+            write_predictions(source, self.model_, self.params_, path)
+
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-density of each row of `X`, (n,), natural logarithm."""
         return self._posterior(X).loglik
@@ -306,30 +327,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         """Return what the mixture knows of each row of `X`, after checking them."""
         check_is_fitted(self)
         source = read(self, X, reset=False)
-        step = partial(
-            _posterior_step,
-            self.model_,
-            self.params_,
-            compiled=self.model_.compiles(source.n_rows, source.n_features),
-            proba=proba,
-        )
-        parts, first = [], 0
         with using_threads(self.n_threads):
-            for found, bad in source.map_rows(step):
-                if bad:
-                    init.refuse(bad, first, source, self.model_.family)
-                parts.append(found)
-                first += len(found.loglik)
-        return Posterior.join(parts)
-
-
-def _posterior_step(
-    model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, compiled: bool, proba: bool
-) -> tuple[Posterior, init.Bad | None]:
-    """Return what a mixture knows of each row of a chunk, and the first value that cannot be."""
-    found = posterior_rows(model, params, chunk, compiled=compiled, proba=proba)
-    trusted = compiled and np.isfinite(found.loglik).all()  # a kernel lets no NaN or infinity pass unseen
-    return found, None if trusted else init.find_bad(chunk, model.family)
+            return Posterior.join(list(posteriors(source, self.model_, self.params_, proba=proba)))
 
 
 def _ignore(state: State[Any]) -> None:

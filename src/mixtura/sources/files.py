@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -70,7 +71,7 @@ class Files:
     once = False
 
     def __init__(self, data: Any, columns: Sequence[Any] | None = None, weight: Any = None) -> None:
-        paths = [path for item in (data if isinstance(data, (list, tuple)) else [data]) for path in _expand(item)]
+        paths = [path for item in (data if isinstance(data, (list, tuple)) else [data]) for path in expand(item)]
         open_file = _opener(paths)
         self.weighted = is_column(weight)
         weight = weight if self.weighted else None
@@ -109,7 +110,7 @@ class Files:
         return f"{self._files[i].path}, {self._files[i].locate(row)}"
 
 
-def _expand(item: Any) -> list[Path]:
+def expand(item: Any) -> list[Path]:
     """Return the files that a path stands for, sorted."""
     name = os.fspath(item)
     path = Path(name)
@@ -143,7 +144,7 @@ def _opener(paths: Sequence[Path]) -> Callable[..., File | None]:
         if _suffix(path) not in KINDS:
             raise ValueError(f"{path}: its name ends in {_suffix(path)!r}, expected one of {', '.join(KINDS)}")
         if not path.exists():
-            raise FileNotFoundError(f"{path}: there is no such file")
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         if KINDS[_suffix(path)] != KINDS[_suffix(paths[0])]:
             raise ValueError(f"{path}: another kind of file than {paths[0]}; read one kind at a time")
     module, name = KINDS[_suffix(paths[0])]

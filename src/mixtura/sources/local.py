@@ -62,12 +62,13 @@ class LocalSource(ABC):
                 report_rows(len(chunk))
         return [forest.total() for forest in forests]
 
-    def map_rows(self, step: Callable[[Chunk], R]) -> Iterator[R]:
-        """Apply `step` to each chunk of rows, in order."""
+    def map_rows(self, step: Callable[[Chunk], R], most: int | None = None) -> Iterator[R]:
+        """Apply `step` to consecutive rows, at most so many at a time, in order."""
         with closing(self.chunks()) as chunks:
             for chunk in chunks:
-                yield step(chunk)
-                report_rows(len(chunk))
+                for part in chunk.split(most or len(chunk)):
+                    yield step(part)
+                    report_rows(len(part))
 
 
 def draw_ranks(count: int, n: int, rng: np.random.Generator) -> IntArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from io import FileIO
 from os import PathLike
@@ -58,9 +59,14 @@ class Spool:
         self.weighted = origin.weighted
         self.n_rows: int | None = 0
         self.about = 0
-        self._x = _temporary(directory)
-        self._weight = _temporary(directory) if self.weighted else None
+        self._x = self._temporary(directory)
+        self._weight = self._temporary(directory) if self.weighted else None
         self._origin = origin
+
+    def _temporary(self, directory: Path) -> Any:
+        file = tempfile.TemporaryFile(dir=directory, prefix="mixtura-", buffering=0)  # noqa: SIM115  # closed below
+        weakref.finalize(self, file.close)
+        return file
 
     def write(self, chunk: Chunk) -> None:
         """Append the rows of a chunk."""
@@ -97,10 +103,6 @@ class _Weighted(Piece):
             self._x.write(start, x, None)
         if weight is not None:
             self._weight.write(start, weight[:, None], None)
-
-
-def _temporary(directory: Path) -> Any:
-    return tempfile.TemporaryFile(dir=directory, prefix="mixtura-", buffering=0)
 
 
 def _write(file: FileIO, values: Array) -> None:

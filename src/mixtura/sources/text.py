@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,7 +65,7 @@ class TextFile:
         from pyarrow import csv as arrow_csv
 
         wanted = self._features if self._weight is None else [*self._features, self._weight]
-        with naming(str(self.path)):
+        with naming(str(self.path)), self._naming_column():
             try:
                 reader = arrow_csv.open_csv(
                     self.path,
@@ -80,6 +82,19 @@ class TextFile:
             with reader:
                 for batch in reader:
                     yield to_piece(batch, self._features, self._weight)
+
+    @contextmanager
+    def _naming_column(self) -> Iterator[None]:
+        """Name the column, which Arrow numbers, where a value is no number."""
+        try:
+            yield
+        except ValueError as error:
+            if (found := re.search(r"CSV column #(\d+): .*invalid value '(.*)'", str(error))) is None:
+                raise
+            name = self._there[int(found[1])] if self._named else int(found[1])
+            raise ValueError(
+                f"{self.path}, column {name!r} holds {found[2]!r}, expected numbers: convert it or leave it out"
+            ) from None
 
     def locate(self, row: int) -> str:
         """Return the row, of those that hold numbers."""

@@ -1,0 +1,78 @@
+"""What a fitted mixture knows of rows: gathered in memory, or written to a file as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from mixtura import init
+from mixtura._types import Array, IntArray
+from mixtura.blocks import posterior_rows
+from mixtura.grid import Chunk
+from mixtura.model import Posterior, Source
+from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.sinks import Write, open_sink
+
+PIECE_VALUES = 1 << 22  # responsibilities that are held at a time on the way to a file
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows in all, rows by most probable component (k,), and the sum of the log-densities."""
+
+    n_rows: int
+    counts: IntArray
+    loglik: float
+
+
+def posteriors(
+    source: Source, model: Mixture[Any], params: MixtureParams[Any], *, proba: bool, most: int | None = None
+) -> Iterator[Posterior]:
+    """Yield what a mixture knows of the rows of `source`, at most so many at a time; refuse values that cannot be."""
+    compiled = model.compiles(source.n_rows, source.n_features)
+    first = 0
+    for found, bad in source.map_rows(partial(_step, model, params, compiled=compiled, proba=proba), most):
+        if bad:
+            init.refuse(bad, first, source, model.family)
+        first += len(found.loglik)
+        yield found
+
+
+def _step(
+    model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, compiled: bool, proba: bool
+) -> tuple[Posterior, init.Bad | None]:
+    """Return what a mixture knows of each row of a chunk, and the first value that cannot be."""
+    found = posterior_rows(model, params, chunk, compiled=compiled, proba=proba)
+    trusted = compiled and np.isfinite(found.loglik).all()  # a kernel lets no NaN or infinity pass unseen
+    return found, None if trusted else init.find_bad(chunk, model.family)
+
+
+def write_predictions(
+    source: Source, model: Mixture[Any], params: MixtureParams[Any], path: str | PathLike[str] | None
+) -> Summary:
+    """Write label, probabilities and log-density of each row as they are found; without a path, only count."""
+    k = model.n_components
+    counts, loglik, n_rows = np.zeros(k, dtype=np.int64), 0.0, 0
+    with ExitStack() as stack:
+        write: Write | None = stack.enter_context(open_sink(path, source.n_rows)) if path else None
+        for found in posteriors(source, model, params, proba=write is not None, most=PIECE_VALUES // k):
+            if write is not None:
+                write(_columns(found))
+            counts += np.bincount(found.labels, minlength=k)
+            loglik += float(found.loglik.sum())
+            n_rows += len(found.loglik)
+    return Summary(n_rows, counts, loglik)
+
+
+def _columns(found: Posterior) -> dict[str, Array]:
+    return {
+        "label": found.labels,
+        **{f"probability_{k}": column for k, column in enumerate(found.resp.T.copy())},
+        "log_density": found.loglik,
+    }
