@@ -202,8 +202,9 @@ def test_poisson_fit_is_that_of_the_oracle(weighted):
     rng = np.random.default_rng(5)
     x = rng.poisson([[2.0, 9.0]] * 40 + [[7.0, 1.0]] * 60)
     row_weights = rng.integers(0, 4, size=100) / 2 if weighted else None
-    start = MixtureModel(Poisson(), 2, random_state=0, max_iter=0).fit(x, sample_weight=row_weights)
-    ours = MixtureModel(Poisson(), 2, random_state=0, max_iter=3, tol=0.0).fit(x, sample_weight=row_weights)
+    options = {"n_components": 2, "init_params": "kmeans", "random_state": 0}
+    start = MixtureModel(Poisson(), max_iter=0, **options).fit(x, sample_weight=row_weights)
+    ours = MixtureModel(Poisson(), max_iter=3, tol=0.0, **options).fit(x, sample_weight=row_weights)
     params = start.weights_, start.rates_
     for _ in range(3):
         params = naive.poisson_update(x, *params, row_weights)

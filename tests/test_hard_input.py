@@ -114,7 +114,7 @@ def test_the_impossible_fits_or_is_refused_in_words(x, structure, path, fitted_s
 def test_a_floor_is_reported_by_component_and_iteration():
     x = np.concatenate([GOOD[:30], np.full((30, 3), 50.0)])
     with pytest.warns(CollapseWarning, match=r"(?s)component \d.*iteration \d"):
-        model = GaussianMixture(2, reg_covar=0, random_state=0).fit(x)
+        model = GaussianMixture(2, reg_covar=0, init_params="kmeans", random_state=0).fit(x)
     assert model.result_.events
     assert_finite(model, x)
 

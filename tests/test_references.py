@@ -166,8 +166,9 @@ def test_poisson_truth_is_recovered():
     rng = np.random.default_rng(22)
     labels = rng.choice(2, size=N, p=weights)
     x = rng.poisson(rates[labels])
-    start = MixtureModel(Poisson(), 2, max_iter=0, random_state=0).fit(x)
-    fit = MixtureModel(Poisson(), 2, max_iter=1000, tol=1e-10, random_state=0).fit(x)
+    options = {"n_components": 2, "init_params": "kmeans", "random_state": 0}
+    start = MixtureModel(Poisson(), max_iter=0, **options).fit(x)
+    fit = MixtureModel(Poisson(), max_iter=1000, tol=1e-10, **options).fit(x)
 
     def distance(model):
         order = np.argsort(model.rates_[:, 0])

@@ -23,11 +23,11 @@ from mixtura.blocks import fold_blocks
 from mixtura.checkpoint import Checkpoint
 from mixtura.model import Model, Source
 from mixtura.persistence import encode
-from mixtura.progress import listen
+from mixtura.progress import listen, unheard
 from mixtura.result import EMResult, Status, Trace
 from mixtura.stats import Stats
 
-__all__ = ["EMResult", "State", "Status", "drive", "em", "evaluate", "observe", "settle"]
+__all__ = ["EMResult", "State", "Status", "drive", "em", "evaluate", "observe", "settle", "unobserved"]
 
 P = TypeVar("P")
 S = TypeVar("S", bound=Stats)
@@ -73,7 +73,13 @@ class State(Generic[P]):
 
 
 Observer = Callable[[State[Any]], Any]
-_observers: ContextVar[tuple[Observer, ...]] = ContextVar("mixtura_observers", default=())
+
+
+def _log(state: State[Any]) -> None:
+    logger.info("restart %d, iteration %d: objective %.9g", state.restart, state.iteration, state.objective)
+
+
+_observers: ContextVar[tuple[Observer, ...]] = ContextVar("mixtura_observers", default=(_log,))
 
 
 @contextmanager
@@ -91,6 +97,17 @@ def observe(observer: Observer) -> Iterator[None]:
     token = _observers.set((*_observers.get(), observer))
     try:
         yield
+    finally:
+        _observers.reset(token)
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Let no observer, no log and no listener hear of the fits made inside: they are a means to something else."""
+    token = _observers.set(())
+    try:
+        with unheard():
+            yield
     finally:
         _observers.reset(token)
 
@@ -182,7 +199,6 @@ class _Fit(Generic[P, S]):
     def tell(self) -> bool:
         """Tell every observer of the last evaluation; return whether one of them wants the fit to end."""
         trace = self.trace
-        logger.info("restart %d, iteration %d: objective %.9g", self._number, trace.iteration, trace.objective[-1])
         state = State(
             restart=self._number,
             iteration=trace.iteration,
@@ -251,10 +267,7 @@ def drive(
         if status is not None:
             for fit in live:
                 fit.stop(status)
-    results = [fit.result for fit in fits if fit.result is not None]
-    for number, result in enumerate(results):
-        logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
-    return results
+    return [fit.result for fit in fits if fit.result is not None]
 
 
 def _begin(model: Model[P, S], starts: Sequence[P], checkpoint: Checkpoint | None, **options: Any) -> list[_Fit[P, S]]:

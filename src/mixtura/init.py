@@ -123,10 +123,27 @@ def start(
     rng : numpy.random.Generator
         Decides the sample and the start.
     """
+    rows, weight = draw_sample(source, model, rng)
+    return from_points(model, found, rows, weight, comparable(rows, found), method, rng)
+
+
+def draw_sample(source: Source, model: Mixture[Any], rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Return the rows (n, d) that a start looks at, and their weights (n,)."""
+    return source.sample(max(SAMPLE_ROWS, SAMPLE_ROWS_A_COMPONENT * model.n_components), rng)
+
+
+def from_points(
+    model: Mixture[Any],
+    found: Survey,
+    rows: FloatArray,
+    weight: FloatArray,
+    points: FloatArray,
+    method: str,
+    rng: np.random.Generator,
+) -> MixtureParams[Any]:
+    """Return the parameters of `rows` that a method assigns by distances between their `points`."""
     k = model.n_components
-    rows, weight = source.sample(max(SAMPLE_ROWS, SAMPLE_ROWS_A_COMPONENT * k), rng)
     blank = model.family.blank(model.family.frame(found.low, found.high, found.centre), k)
-    points = _comparable(rows, found)
     resp = METHODS[method](points, weight, k, rng) * weight[:, None]
     params, events = model.from_resp(blank, rows, resp)
     if events or not (params.weights > 0).all():
@@ -180,7 +197,7 @@ METHODS: dict[str, Callable[[FloatArray, FloatArray, int, np.random.Generator], 
 }
 
 
-def _comparable(rows: FloatArray, found: Survey) -> FloatArray:
+def comparable(rows: FloatArray, found: Survey) -> FloatArray:
     """Shift rows to the centre and divide by one number: distances keep the data's proportions, at any unit."""
     reach = float(np.maximum(found.high - found.centre, found.centre - found.low).max())
     points: FloatArray = (rows - found.centre) / (reach if reach > 0 else 1.0)

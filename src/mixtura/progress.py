@@ -24,6 +24,16 @@ def listen(listener: Listener) -> Iterator[None]:
         _listeners.reset(token)
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Let nobody hear of the passes made inside."""
+    token = _listeners.set(())
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
 def report_rows(rows: int) -> None:
     """Tell the listeners that a pass has gone through so many more rows."""
     for listener in _listeners.get():

@@ -127,8 +127,8 @@ def _add_fit(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argument
 
 
 def _add_fit_options(fit: argparse.ArgumentParser) -> None:
-    inits = ("kmeans", "k-means++", "random", "random_from_data")
-    fit.add_argument("--init", choices=inits, default="kmeans", help="how to start (default: kmeans)")
+    inits = ("auto", "kmeans", "k-means++", "random", "random_from_data")
+    fit.add_argument("--init", choices=inits, default="auto", help="how to start (default: auto, the best of many)")
     fit.add_argument(
         "--n-init", type=_count, default=1, metavar="N", help="starts, of which the best is kept (default: 1)"
     )

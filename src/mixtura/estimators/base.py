@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 import warnings
@@ -30,6 +31,9 @@ from mixtura.exceptions import CollapseWarning, FitError
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
 from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.search import AUTO, search
+
+logger = logging.getLogger(__name__)
 
 
 class BaseMixture(DensityMixin, BaseEstimator):
@@ -43,7 +47,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(init.METHODS))],
+        "init_params": [StrOptions({AUTO, *init.METHODS})],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -64,9 +68,17 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
     def _make_cold_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
         """Return one start for each of `n_init` restarts."""
+        return self._search_starts(source, model, found, self.init_params)
+
+    def _search_starts(
+        self, source: Source, model: Mixture[Any], found: init.Survey, method: str
+    ) -> list[MixtureParams[Any]]:
+        """Return one start for each of `n_init` restarts, found by a method."""
         random = check_random_state(self.random_state)
         seeds = [random.randint(np.iinfo(np.int32).max) for _ in range(self.n_init)]
-        return [init.start(source, model, found, self.init_params, np.random.default_rng(seed)) for seed in seeds]
+        if method == AUTO:
+            return search(source, model, found, self.n_init, np.random.default_rng(seeds[0]), tol=self.tol)
+        return [init.start(source, model, found, method, np.random.default_rng(seed)) for seed in seeds]
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters by EM, keeping the best of `n_init` restarts.
@@ -125,6 +137,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 deadline=deadline,
                 checkpoint=checkpoint,
             )
+        for number, result in enumerate(results):
+            logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
         self._publish(model, _best(results))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:

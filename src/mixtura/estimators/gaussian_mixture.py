@@ -22,6 +22,7 @@ from mixtura.families.gaussian import Gaussian
 from mixtura.init import Survey
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.search import AUTO
 
 STRUCTURES: dict[str, Covariance[Any]] = {s.name: s for s in (Full(), Tied(), Diag(), Spherical())}
 
@@ -44,8 +45,10 @@ class GaussianMixture(BaseMixture):
         Most updates in one restart.
     n_init : int, default 1
         Restarts, of which the best is kept; each pass over the data serves all of them.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default "kmeans"
-        How to start, on a bounded sample of the rows.
+    init_params : {"auto", "kmeans", "k-means++", "random", "random_from_data"}, default "auto"
+        How to start, on a bounded sample of the rows. "auto" makes short EM runs on the sample from many starts, by
+        k-means, k-means++ and random rows, on raw and whitened columns, and goes on from the best; where any of the
+        following is given, it stands for "kmeans".
     weights_init : (k,) array, optional
         Weights to start from; they sum to 1.
     means_init : (k, d) array, optional
@@ -132,7 +135,7 @@ class GaussianMixture(BaseMixture):
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
-        init_params: str = "kmeans",
+        init_params: str = "auto",
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
@@ -182,7 +185,11 @@ class GaussianMixture(BaseMixture):
             blank = family.blank(family.frame(found.low, found.high, found.centre), k)
             starts = [MixtureParams(weights=weights, components=blank)]  # one, and nothing is left to search for
         else:
-            starts = super()._make_cold_starts(source, model, found)
+            given = any(part is not None for part in (weights, means, precisions))
+            method = (
+                "kmeans" if given and self.init_params == AUTO else self.init_params
+            )  # what is given stays as it is
+            starts = self._search_starts(source, model, found, method)
         return [_with_given(family, start, weights, means, precisions) for start in starts]
 
     def _check_same(self, model: Mixture[Any], what: str) -> None:
@@ -199,6 +206,8 @@ class GaussianMixture(BaseMixture):
 
         check_is_fitted(self)
         options = {name: value for name, value in self.get_params().items() if name in Peer().get_params()}
+        if options["init_params"] == AUTO:
+            options["init_params"] = "kmeans"
         peer = Peer(**options)
         for name in (
             "weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "converged_",

@@ -55,7 +55,7 @@ class MixtureModel(BaseMixture):
         tol: float = 1e-3,
         max_iter: int = 100,
         n_init: int = 1,
-        init_params: str = "kmeans",
+        init_params: str = "auto",
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,

@@ -1,0 +1,75 @@
+"""The search for a start: the best of many short runs on a sample, and nobody hears of it."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from mixtura import GaussianMixture, MixtureModel
+from mixtura.families import Poisson
+from mixtura.search import _whitened
+
+RINGS = 8  # clusters on a circle: k-means often ends with two centres in one of them
+
+
+def circle(n=2000, seed=0):
+    rng = np.random.default_rng(seed)
+    angle = rng.integers(0, RINGS, n) * 2 * np.pi / RINGS
+    return 10 * np.column_stack([np.cos(angle), np.sin(angle)]) + rng.normal(size=(n, 2))
+
+
+@pytest.mark.parametrize("structure", ["full", "tied", "diag", "spherical"])
+def test_the_best_of_many_is_found_from_every_seed(structure):
+    x = circle()
+    options = {"n_components": RINGS, "covariance_type": structure}
+    fits = [GaussianMixture(random_state=seed, **options).fit(x) for seed in range(8)]
+    best = max(fit.loglik_ for fit in fits)
+    assert min(fit.loglik_ for fit in fits) > best - 1e-3 * len(x)
+    one_start = [GaussianMixture(init_params="random_from_data", random_state=s, **options).fit(x) for s in range(8)]
+    assert min(fit.loglik_ for fit in one_start) < best - 0.1 * len(x), "one start is as good: the test shows nothing"
+
+
+def test_stretched_clusters_are_found_by_whitened_columns():
+    rng = np.random.default_rng(1)
+    x = np.column_stack([np.repeat([0.0, 1.0], 500), np.zeros(1000)]) + rng.normal(size=(1000, 2)) * [0.1, 50.0]
+    fitted = GaussianMixture(2, covariance_type="tied", random_state=0).fit(x)
+    assert_allclose(np.sort(fitted.means_[:, 0]), [0, 1], atol=0.05)
+
+
+def test_the_search_is_not_observed(capsys):
+    states = []
+    GaussianMixture(3, random_state=0, verbose=1, verbose_interval=1, callback=states.append).fit(circle())
+    assert [state.iteration for state in states] == list(range(len(states)))
+    assert len(capsys.readouterr().out.splitlines()) == len(states)
+
+
+def test_what_is_given_stays_as_it_is():
+    x, means = circle(), circle(3)
+    fitted = GaussianMixture(3, means_init=means, max_iter=0).fit(x)
+    assert_allclose(fitted.means_, means, rtol=1e-12)
+
+
+def test_several_starts_come_best_first_and_differ():
+    x = circle()
+    states = []
+    GaussianMixture(RINGS, n_init=4, random_state=0, callback=states.append).fit(x)
+    begun = [s.objective for s in states if s.iteration == 0]
+    assert len(begun) == 4
+    assert begun == sorted(begun, reverse=True) or np.ptp(begun) < 1e-3 * len(x)
+
+
+def test_counts_are_searched_as_well_and_one_component_needs_no_search():
+    x = np.random.default_rng(2).poisson(np.repeat([1.0, 9.0, 30.0], 300))
+    fitted = MixtureModel(Poisson(), 3, random_state=0).fit(x)
+    assert_allclose(np.sort(fitted.rates_[:, 0]), [1, 9, 30], rtol=0.1)
+    assert GaussianMixture(1).fit(x).n_iter_ == 1
+
+
+def test_whitened_rows_have_unit_variances_and_no_correlations():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(500, 3)) @ rng.normal(size=(3, 3)) * [1.0, 1e-6, 1e9] + 1e3
+    weight = rng.integers(0, 3, 500).astype(float)
+    z = _whitened(x, weight)
+    assert_allclose((z * weight[:, None]).T @ z / weight.sum(), np.eye(3), atol=1e-8)
+    constant = np.column_stack([x[:, 0], np.full(500, 7.0)])
+    assert _whitened(constant, weight).shape == (500, 1)
+    assert_array_equal(_whitened(np.full((5, 2), 3.0), np.ones(5)), np.zeros((5, 2)))
