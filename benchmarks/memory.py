@@ -8,7 +8,7 @@ STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")  # writing 5 resets the peak
 
 
-def _resident(field):
+def resident(field):
     """Return VmRSS or VmHWM of this process in MB."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024
@@ -31,9 +31,9 @@ class AboveData:
 
     def track_second_fit(self, covariance, dtype, rows):
         CLEAR.write_text("5")
-        before = _resident("VmRSS")
+        before = resident("VmRSS")
         fit_passes(self.x, 2, self.options)
-        return _resident("VmHWM") - before
+        return resident("VmHWM") - before
 
 
 class Peak:

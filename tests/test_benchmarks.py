@@ -127,3 +127,18 @@ def test_scaling_runs(monkeypatch, capsys, tmp_path):
     assert table.read_text() in capsys.readouterr().out
     assert "| d=2, k=2 |" in table.read_text()
     assert plot.stat().st_size > 0
+
+
+def test_large_runs(monkeypatch, capsys):
+    pytest.importorskip("pyarrow")
+    large = importlib.import_module("benchmarks.large")
+    for name, value in {
+        "LEAST_RATIO": 0.0,
+        "MOST_MB": np.inf,
+        "measure_apart": large.measure,
+    }.items():  # no process of their own
+        monkeypatch.setattr(large, name, value)
+    assert large.main(["--rows", "3000", "--updates", "2", "--rounds", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "3,000 rows x 4 float32" in out
+    assert all(f"| {kind} |" in out for kind in large.KINDS)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SCRIPT = """
@@ -42,3 +43,47 @@ def test_a_fit_of_two_million_rows_takes_less_than_100_mb(structure, weighted):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert 0 <= float(done.stdout) < 100
+
+
+STREAM_SCRIPT = """
+import sys, warnings
+from mixtura import GaussianMixture
+
+warnings.simplefilter("ignore")
+small, large = sys.argv[1:]
+
+
+def peak():
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def fit(path):
+    GaussianMixture(4, random_state=0, max_iter=2).fit(path)
+
+
+fit(small)
+before = peak()
+fit(large)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to read the peak")
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_a_fit_of_a_file_takes_no_more_memory_for_more_rows(kind, tmp_path):
+    paths = []
+    for n in (2_000_000, 12_000_000):  # 64 and 384 MB
+        x = np.random.default_rng(0).standard_normal((n, 4))
+        paths.append(tmp_path / f"{n}.{kind}")
+        if kind == "npy":
+            np.save(paths[-1], x)
+        else:
+            pa = pytest.importorskip("pyarrow")
+            pytest.importorskip("pyarrow.parquet").write_table(pa.table(dict(zip("abcd", x.T, strict=True))), paths[-1])
+    done = subprocess.run(
+        [sys.executable, "-c", STREAM_SCRIPT, *map(str, paths)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 60

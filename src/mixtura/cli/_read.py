@@ -10,7 +10,7 @@ from pathlib import Path
 from mixtura.cli._errors import CommandError
 from mixtura.model import Source
 from mixtura.sources import as_source
-from mixtura.sources.files import Files, expand
+from mixtura.sources.files import expand, has_names
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,6 @@ def open_data(paths: Sequence[str], columns: Sequence[str] | None = None, weight
         return Data(source, list(source.names), name)
     every = (str(j) for j in range(source.n_features + 1) if str(j) != weight)
     return Data(source, list(columns or islice(every, source.n_features)), name)
-
-
-def has_names(paths: Sequence[str]) -> bool:
-    """Tell whether the files give names to their columns."""
-    return Files(list(paths), columns=[]).names is not None
 
 
 def is_among(path: Path, paths: Sequence[str]) -> bool:

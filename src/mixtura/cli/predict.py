@@ -7,12 +7,13 @@ from typing import Any
 
 from mixtura.cli import _report
 from mixtura.cli._errors import CommandError, Exit
-from mixtura.cli._read import has_names, is_among, open_data
+from mixtura.cli._read import is_among, open_data
 from mixtura.cli._write import check_output
 from mixtura.cli.fit import split_names
 from mixtura.cli.info import load_model
 from mixtura.estimators.prediction import write_predictions
 from mixtura.sinks import SINKS
+from mixtura.sources.files import has_names
 
 
 def run(options: Namespace, parser: ArgumentParser) -> int:

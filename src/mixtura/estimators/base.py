@@ -85,12 +85,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or table of shape (n, d), or vector or series of shape (n,)
-            The rows: arrays of any real dtype and strides; pandas, Polars and Arrow tables.
+        X : array-like or table of shape (n, d), or vector or series of shape (n,), or what `as_source` takes
+            The rows: arrays of any real dtype and strides; pandas, Polars and Arrow tables; paths of files, and others.
         y : Ignored
             Present for scikit-learn's conventions.
-        sample_weight : array-like of shape (n,), optional
-            Row weights; a weight of w stands for w copies of the row.
+        sample_weight : array-like of shape (n,), or str or int, optional
+            Row weights, or the column of `X` that holds them; a weight of w stands for w copies of the row.
 
         Returns
         -------

@@ -48,6 +48,8 @@ def choose(there: Sequence[str] | int, columns: Sequence[Any] | None, weight: An
         if columns is None
         else [_find(column, known, what) for column in columns]
     )
+    if not features:
+        raise ValueError(f"{what}: no column is left, expected one at least besides the weights")
     names = None if isinstance(there, int) else tuple(there[j] for j in features)
     return Choice(features, position, names)
 

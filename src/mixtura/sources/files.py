@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -72,7 +72,7 @@ class Files:
 
     def __init__(self, data: Any, columns: Sequence[Any] | None = None, weight: Any = None) -> None:
         paths = [path for item in (data if isinstance(data, (list, tuple)) else [data]) for path in expand(item)]
-        open_file = _opener(paths)
+        open_file = _kind(paths).open
         self.weighted = is_column(weight)
         weight = weight if self.weighted else None
         files = [file for path in paths if (file := open_file(path, columns, weight)) is not None]
@@ -138,8 +138,14 @@ def _suffix(path: Path) -> str:
     return path.with_suffix("").suffix.lower() if suffix in COMPRESSIONS else suffix
 
 
-def _opener(paths: Sequence[Path]) -> Callable[..., File | None]:
-    """Return what opens files of this kind; all must be of one."""
+def has_names(data: Any) -> bool:
+    """Tell whether the files that paths stand for give names to their columns."""
+    paths = [path for item in data for path in expand(item)]
+    return bool(_kind(paths).has_names(paths[0]))
+
+
+def _kind(paths: Sequence[Path]) -> Any:
+    """Return the class of files of this kind; all must be of one."""
     for path in paths:
         if _suffix(path) not in KINDS:
             raise ValueError(f"{path}: its name ends in {_suffix(path)!r}, expected one of {', '.join(KINDS)}")
@@ -148,8 +154,7 @@ def _opener(paths: Sequence[Path]) -> Callable[..., File | None]:
         if KINDS[_suffix(path)] != KINDS[_suffix(paths[0])]:
             raise ValueError(f"{path}: another kind of file than {paths[0]}; read one kind at a time")
     module, name = KINDS[_suffix(paths[0])]
-    opener: Callable[..., File | None] = getattr(import_module(f"mixtura.sources.{module}"), name).open
-    return opener
+    return getattr(import_module(f"mixtura.sources.{module}"), name)
 
 
 def _check_alike(file: File, first: File) -> None:

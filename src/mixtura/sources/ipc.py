@@ -37,6 +37,11 @@ class IpcFile:
         self.dtype = held_columns(schema, self._choice, str(path))
         self.names, self.n_features = self._choice.names, len(self._choice.features)
 
+    @staticmethod
+    def has_names(path: Path) -> bool:
+        """Tell whether the columns have names: every Arrow file has them."""
+        return True
+
     @classmethod
     def open(cls, path: Path, columns: Sequence[Any] | None, weight: Any) -> Self:
         """Open a file and look at its schema."""

@@ -41,6 +41,11 @@ class ParquetFile:
         self.about = sum(groups)
         self.n_rows: int | None = self.about
 
+    @staticmethod
+    def has_names(path: Path) -> bool:
+        """Tell whether the columns have names: every Parquet file has them."""
+        return True
+
     @classmethod
     def open(cls, path: Path, columns: Sequence[Any] | None, weight: Any) -> Self:
         """Open a file and look at its schema."""

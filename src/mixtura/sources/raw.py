@@ -130,6 +130,11 @@ class NpyFile:
         self.about = self._layout.shape[0]
         self.dtype = held(self._layout.dtype)
 
+    @staticmethod
+    def has_names(path: Path) -> bool:
+        """Tell whether the columns have names: a `.npy` file of plain numbers has none."""
+        return False
+
     @classmethod
     def open(cls, path: Path, columns: Any, weight: Any) -> Self:
         """Open a file and read its header."""

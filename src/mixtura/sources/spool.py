@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Iterator
 from io import FileIO
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,20 @@ log = logging.getLogger("mixtura.sources")
 
 def open_spool(wish: bool | str | PathLike[str] | None, rows: Rows) -> Spool | None:
     """Return a new spool for `rows` if it is wished for, or if it pays and there is room; else None."""
-    if wish is False or (wish is None and not rows.costly):
+    if wish is not None:
+        return None if wish is False else Spool(tempfile.gettempdir() if wish is True else wish, rows)
+    if not rows.costly:
         return None
-    directory = Path(tempfile.gettempdir() if wish is None or wish is True else wish)
+    try:
+        return _open_with_room(tempfile.gettempdir(), rows)
+    except OSError as error:
+        log.warning("no spool can be made (%s): the rows are decoded in every pass", error)
+        return None
+
+
+def _open_with_room(directory: str, rows: Rows) -> Spool | None:
     need = rows.about * (rows.n_features * rows.dtype.itemsize + 8 * rows.weighted)
-    if wish is None and (free := shutil.disk_usage(directory).free) < ROOM * need:
+    if (free := shutil.disk_usage(directory).free) < ROOM * need:
         log.info(
             "%s has %.3g GB free, a spool of about %.3g GB is left out: the rows are decoded in every pass",
             directory,
@@ -46,7 +54,7 @@ class Spool:
 
     Parameters
     ----------
-    directory : Path
+    directory : path
         Where.
     origin : Rows
         What the rows are; they are still to be written.
@@ -54,19 +62,16 @@ class Spool:
 
     costly = once = False
 
-    def __init__(self, directory: Path, origin: Rows) -> None:
+    def __init__(self, directory: str | PathLike[str], origin: Rows) -> None:
         self.n_features, self.names, self.dtype = origin.n_features, origin.names, origin.dtype
         self.weighted = origin.weighted
         self.n_rows: int | None = 0
         self.about = 0
-        self._x = self._temporary(directory)
-        self._weight = self._temporary(directory) if self.weighted else None
+        self._x = _temporary(directory)
+        self._weight = _temporary(directory) if self.weighted else None
+        for file in filter(None, (self._x, self._weight)):
+            weakref.finalize(self, file.close)
         self._origin = origin
-
-    def _temporary(self, directory: Path) -> Any:
-        file = tempfile.TemporaryFile(dir=directory, prefix="mixtura-", buffering=0)  # noqa: SIM115  # closed below
-        weakref.finalize(self, file.close)
-        return file
 
     def write(self, chunk: Chunk) -> None:
         """Append the rows of a chunk."""
@@ -103,6 +108,10 @@ class _Weighted(Piece):
             self._x.write(start, x, None)
         if weight is not None:
             self._weight.write(start, weight[:, None], None)
+
+
+def _temporary(directory: str | PathLike[str]) -> Any:
+    return tempfile.TemporaryFile(dir=directory, prefix="mixtura-", buffering=0)
 
 
 def _write(file: FileIO, values: Array) -> None:

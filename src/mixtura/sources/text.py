@@ -48,6 +48,12 @@ class TextFile:
         self.about = int(path.stat().st_size * text.count("\n") / len(text)) + 1
 
     @classmethod
+    def has_names(cls, path: Path) -> bool:
+        """Tell whether the columns have names: if the first line has anything else than numbers."""
+        file = cls.open(path, None, None)
+        return file is not None and file._named
+
+    @classmethod
     def open(cls, path: Path, columns: Sequence[Any] | None, weight: Any) -> Self | None:
         """Look at the start of a file; None if it is empty."""
         pa = require_arrow(str(path))
