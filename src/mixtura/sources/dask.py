@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from os import PathLike, fspath
@@ -137,10 +137,12 @@ def _label(number: int) -> str:
     return f"partition {number}"
 
 
-@sizeof.register(ArraySource)
 def _sizeof(source: ArraySource) -> int:
     """Tell workers how much memory a partition takes, so that they spill in time and rather move small things."""
     return int(source.x.nbytes) + (0 if source.weight is None else int(source.weight.nbytes))
+
+
+sizeof.register(ArraySource, _sizeof)
 
 
 def read(data: Any, columns: Sequence[Any] | None, weight: Any) -> Source:
@@ -191,7 +193,7 @@ def _choose(sample: Any, there: list[Any], columns: Sequence[Any] | None, weight
 
 
 def _is_column(weight: Any) -> bool:
-    return isinstance(weight, (str, int, np.integer))
+    return isinstance(weight, (str, int))
 
 
 def _make(parts: list[Delayed], columns: list[Any], weight: Any, chunks: tuple[float, ...]) -> DaskSource:
@@ -199,7 +201,9 @@ def _make(parts: list[Delayed], columns: list[Any], weight: Any, chunks: tuple[f
     weights = [weight] * len(parts) if weight is None or _is_column(weight) else _split_weight(weight, chunks)
     read = delayed(read_partition, pure=False)
     labels = [_label(number) for number in range(len(parts))]
-    return DaskSource([read(part, columns, own, label) for part, own, label in zip(parts, weights, labels, strict=True)])
+    return DaskSource(
+        [read(part, columns, own, label) for part, own, label in zip(parts, weights, labels, strict=True)]
+    )
 
 
 def _split_weight(weight: Any, chunks: tuple[float, ...]) -> list[Delayed]:

@@ -69,7 +69,7 @@ class LocalTasks:
 
 
 class ClusterTasks:
-    """Tasks on a cluster: short, on any worker, from a graph that the scheduler keeps, so that lost ones are done again.
+    """Tasks on a cluster: short, on any worker, of a graph that the scheduler keeps: lost ones are done again.
 
     Parameters
     ----------

@@ -53,12 +53,12 @@ class Facts:
         if source.n_rows != self.n_rows:
             raise SourceChangedError(
                 f"{self.label} had {self.n_rows} rows in the first pass and has {source.n_rows} now: "
-                f"what computes it must give the same rows each time; persist it, or write it to files"
+                f"what computes it must give the same rows each time; persist it, or write files"
             )
         if source.fingerprint != self.fingerprint:
             raise SourceChangedError(
                 f"{self.label} has other rows than in the first pass: "
-                f"what computes it must give the same rows in the same order each time; persist it, or write it to files"
+                f"what computes it must give the same rows in the same order each time; persist it, or write files"
             )
 
 
@@ -140,7 +140,7 @@ def read_partition(data: Any, columns: Sequence[Any], weight: Any, label: str) -
 
 
 def _read_weights(data: Any, weight: Any, n: int, label: str) -> FloatArray:
-    found = read_table(data, [weight]) if isinstance(weight, (str, int, np.integer)) else read_table(weight)
+    found = read_table(data, [weight]) if isinstance(weight, (str, int)) else read_table(weight)
     values: Array = found.x[:, 0]
     if len(values) != n:
         raise ValueError(f"{label} has {n} rows and {len(values)} sample_weight: partition both alike")
@@ -229,9 +229,7 @@ class PartitionedSource(ABC):
         ends = np.cumsum(counts)
         ranks = draw_ranks(int(counts.sum()), n, rng)
         owners = np.searchsorted(ends, ranks, side="right")
-        arguments = {
-            number: ranks[owners == number] - (ends - counts)[number] for number in np.unique(owners).tolist()
-        }
+        arguments = {number: ranks[owners == number] - (ends - counts)[number] for number in np.unique(owners).tolist()}
         with closing(self._run(_take, arguments)) as parts:
             taken = dict(parts)
         rows = [taken[number] for number in arguments]
@@ -248,4 +246,6 @@ def _check_alike(first: Facts, other: Facts) -> None:
             f"all partitions need the same columns"
         )
     if other.names != first.names:
-        raise ValueError(f"{other.label} has columns {other.names} and {first.label} has {first.names}: name them alike")
+        raise ValueError(
+            f"{other.label} has columns {other.names} and {first.label} has {first.names}: name them alike"
+        )
