@@ -129,8 +129,9 @@ def _look(source: LocalSource, label: str, _: None) -> Any:
 
 
 def _largest(part: Folded) -> int:
-    """Return the bytes of the statistics of one step."""
-    return max(sum(leaf.nbytes for leaf in leaves(stats)) for forest in part.forests for _, stats in forest.nodes())
+    """Return the bytes of the largest statistics among the steps."""
+    nodes = (stats for forest in part.forests for _, stats in forest.nodes())
+    return max((sum(leaf.nbytes for leaf in leaves(stats)) for stats in nodes), default=0)
 
 
 def _label(number: int) -> str:
