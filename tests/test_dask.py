@@ -55,6 +55,13 @@ def fitted_bits(mixture):
     )
 
 
+def wait_until(condition, otherwise):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def client():
     """Connect to two workers, each a process with one thread."""
@@ -266,10 +273,10 @@ def test_a_killed_worker_changes_no_bit(undisturbed):
         x = da.from_array(X, chunks=(CHUNK, 3))
         mixture = make(callback=kill).fit(x, sample_weight=WEIGHT)
         assert fitted_bits(mixture) == undisturbed
-        deadline = time.monotonic() + 30
-        while set(client.run(os.getpid).values()) == before:  # the manager of the worker has started another
-            assert time.monotonic() < deadline, "the worker was not killed: this test shows nothing"
-            time.sleep(0.1)
+        wait_until(
+            lambda: set(client.run(os.getpid).values()) != before,  # the manager of the worker has started another
+            "no worker was killed: this test shows nothing",
+        )
 
 
 @pytest.fixture
@@ -336,10 +343,7 @@ def test_an_interrupt_calls_off_what_runs(client):
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         DaskSource([dask.delayed(_slow, pure=False)(X[:2000]) for _ in range(100)])  # would take 25 s
-    deadline = time.monotonic() + 10
-    while any(client.processing().values()):
-        assert time.monotonic() < deadline, "the tasks go on"
-        time.sleep(0.1)
+    wait_until(lambda: not any(client.processing().values()), "the tasks go on")
 
 
 def test_an_abandoned_pass_calls_off_what_runs(client):
@@ -351,4 +355,4 @@ def test_an_abandoned_pass_calls_off_what_runs(client):
     with listen(stop), pytest.raises(TimeoutError, match="out of time"):
         make().fit(source)
     assert sum(source.map_rows(len)) == N  # a later pass works
-    assert not any(key.startswith("_call_last") for key in client.futures)
+    wait_until(lambda: not any(key.startswith("_call_last") for key in client.futures), "futures are left")
