@@ -140,9 +140,7 @@ def report_dask(rounds):
     model, params, _ = parameters(D, K)
     x = clusters(capped(ROWS), D, K)
     print(f"{len(x)} rows, d={D}, k={K}, full, {PARTITIONS} partitions\n")
-    print(
-        "| workers | in memory, ms | Dask, ms | efficiency | ms a partition | ms of Dask's own | ms of an empty pass |"
-    )
+    print("| workers | in memory, ms | Dask, ms | efficiency | ms a partition | ms of Dask alone | ms, no rows |")
     print("|---|---|---|---|---|---|---|")
     found = []
     for workers in (1, 2):

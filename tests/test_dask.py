@@ -115,6 +115,11 @@ def test_a_data_frame_goes_by_names():
         assert source.names == ("a", "b")
         assert_allclose(make().fit(source).means_, here.means_, rtol=1e-10)
     assert as_source(numbers, weight="w").names == ("a", "b", "c")
+    mixture = make().fit(numbers[["a", "b"]], sample_weight=frame["w"])
+    assert mixture.feature_names_in_.tolist() == ["a", "b"]
+    assert_array_equal(mixture.predict(numbers[["a", "b"]]), mixture.predict(table[["a", "b"]]))
+    with pytest.raises(ValueError, match=r"feature names"):
+        mixture.predict(numbers[["b", "a"]])
     assert as_source(frame["a"]).n_features == 1
     with pytest.raises(ValueError, match=r"column 'text' holds"):
         make().fit(frame)
