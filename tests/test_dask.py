@@ -361,3 +361,26 @@ def test_an_abandoned_pass_calls_off_what_runs(client):
         make().fit(source)
     assert sum(source.map_rows(len)) == N  # a later pass works
     wait_until(lambda: not any(key.startswith("_call_last") for key in client.futures), "futures are left")
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_files_are_partitions(client, tmp_path, kind, undisturbed):
+    paths = []
+    for number, start in enumerate(range(0, N, CHUNK)):
+        rows = np.column_stack([X, WEIGHT])[start : start + CHUNK]
+        paths.append(tmp_path / f"{number}.{kind}")
+        if kind == "npy":
+            np.save(paths[-1], rows)
+        else:
+            pa = pytest.importorskip("pyarrow")
+            parquet = pytest.importorskip("pyarrow.parquet")
+            parquet.write_table(pa.table({name: rows[:, j] for j, name in enumerate("abcw")}), paths[-1])
+    # The first file has no weight at all: it is left out here, since a file alone may not be so.
+    source = DaskSource.from_files(paths[1:], weight=3 if kind == "npy" else "w")
+    here = make().fit(da.from_array(X[CHUNK:], chunks=(CHUNK, 3)), sample_weight=WEIGHT[CHUNK:])
+    assert fitted_bits(make().fit(source)) == fitted_bits(here)
+    assert source.locate(CHUNK + 3) == f"{paths[2]}, row 3"
+    if kind == "npy":
+        np.save(paths[3], np.ones((77, 4)))
+        with pytest.raises(SourceChangedError, match=r"3\.npy.*changed"):
+            make().fit(source)

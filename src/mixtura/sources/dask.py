@@ -97,7 +97,9 @@ class DaskSource(PartitionedSource):
             What estimators and `mixtura.em.drive` take.
         """
         names = [fspath(path) for path in paths]
-        return cls([delayed(as_source, pure=False)(name, columns, weight) for name in names], names)
+        # Not spooled: a source that moves to another worker could not take its temporary file along.
+        read = delayed(partial(as_source, columns=columns, weight=weight, spool=False), pure=False)
+        return cls([read(name) for name in names], names)
 
     def _run(self, work: Work[R], arguments: Mapping[int, Any]) -> Generator[tuple[int, R], None, None]:
         numbers = list(arguments)

@@ -211,7 +211,7 @@ class PartitionedSource(ABC):
                 yield part
 
     def map_rows(self, step: Callable[[Chunk], R], most: int | None = None) -> Iterator[R]:
-        """Apply `step`, where the rows are, to consecutive rows, at most so many at a time; yield the results in order."""
+        """Apply `step`, where the rows are, to consecutive rows, at most so many at a time; yield results in order."""
         early: dict[int, list[R]] = {}
         expected = iter(self._filled)
         number = next(expected, None)
