@@ -142,3 +142,24 @@ def test_large_runs(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "3,000 rows x 4 float32" in out
     assert all(f"| {kind} |" in out for kind in large.KINDS)
+
+
+def test_clusters_runs(monkeypatch, capsys):
+    pytest.importorskip("distributed")
+    benchmark = importlib.import_module("benchmarks.clusters")
+    monkeypatch.setenv("MIXTURA_BENCH_ROWS", "4000")
+    for name, value in {"OVERHEAD_PARTITIONS": (2, 4), "SHAPES": ((2, 2),)}.items():
+        monkeypatch.setattr(benchmark, name, value)
+    assert benchmark.main(["--quick"]) == 0
+    assert "| 1e+11 | 1000 | 4000 |" in capsys.readouterr().out
+
+
+def test_the_cost_model_adds_up():
+    benchmark = importlib.import_module("benchmarks.clusters")
+    constants = benchmark.Constants(row=1e-7, task=1e-3, fold=1e-4, latency=0.01, size=10**6)
+    partitions, rows, tasks, sums, total = benchmark.predict(1e9, 100, constants)
+    assert partitions == 400
+    assert rows == pytest.approx(1.0)
+    assert tasks == pytest.approx(0.450)  # 400 partitions, and 50 that add up eight each
+    assert sums == pytest.approx(50 * (1e-4 + 1e-3))
+    assert total == pytest.approx(0.01 + 1.0 + sums)

@@ -25,3 +25,7 @@ class CheckpointWarning(UserWarning):
 
 class SourceChangedError(ValueError):
     """The rows of a source are not those of its first pass; the message says where they differ."""
+
+
+class ClusterError(RuntimeError):
+    """A cluster stopped computing; the message says what happened and what to do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from os import PathLike
 from typing import Any, cast
 
@@ -19,6 +20,13 @@ from mixtura.sources.stream import StreamSource
 from mixtura.sources.tables import is_table, read_table
 
 __all__ = ["ArraySource", "StreamSource", "as_source"]
+
+# Packages of data on clusters, and what reads it; neither is imported before data of it is there.
+_CLUSTERS = {
+    "dask": "mixtura.sources.dask",
+    "dask_expr": "mixtura.sources.dask",
+    "pyspark": "mixtura.sources.spark",
+}
 
 
 def as_source(
@@ -82,6 +90,8 @@ def as_source(
     >>> source.n_rows, source.n_features
     (10, 3)
     """
+    if reader := _CLUSTERS.get(type(data).__module__.partition(".")[0]):
+        return cast(Source, import_module(reader).read(data, columns, weight))
     if all(hasattr(type(data), name) for name in ("fold", "map_rows", "locate")):  # not `isinstance`: that gets values
         if columns is not None or weight is not None:
             raise ValueError("columns and weight cannot be given with a source: give them to as_source(data, ...)")

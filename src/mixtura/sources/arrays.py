@@ -8,9 +8,9 @@ from hashlib import blake2b
 
 import numpy as np
 
-from mixtura._types import Array, FloatArray
+from mixtura._types import Array, FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, CHUNK_ROWS, Chunk
-from mixtura.sources.local import LocalSource, draw_ranks, find_ranks
+from mixtura.sources.local import LocalSource, find_ranks
 
 
 class ArraySource(LocalSource):
@@ -63,10 +63,13 @@ class ArraySource(LocalSource):
         """Yield the rows, some at a time, as views."""
         yield from self._chunk.split(self._chunk_rows)
 
-    def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""
-        count = self.n_rows if self.weight is None else int(np.count_nonzero(self.weight))
-        ranks = draw_ranks(count, n, rng)
+    @property
+    def n_positive(self) -> int:
+        """Rows of positive weight."""
+        return self.n_rows if self.weight is None else int(np.count_nonzero(self.weight))
+
+    def take(self, ranks: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the rows of these ascending ranks among those of positive weight, with their weights."""
         rows = ranks if self.weight is None else find_ranks(self.weight, ranks)
         weight = np.ones(len(rows)) if self.weight is None else self.weight[rows]
         return np.ascontiguousarray(self.x[rows], dtype=np.float64), weight

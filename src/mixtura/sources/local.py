@@ -44,9 +44,18 @@ class LocalSource(ABC):
         A chunk may be overwritten as soon as the next one is asked for.
         """
 
+    @property
     @abstractmethod
+    def n_positive(self) -> int:
+        """Rows of positive weight."""
+
+    @abstractmethod
+    def take(self, ranks: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the rows of these ascending ranks among those of positive weight, with their weights."""
+
     def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""
+        return self.take(draw_ranks(self.n_positive, n, rng))
 
     def locate(self, row: int) -> str:
         """Return where a row is, in words, for errors."""

@@ -16,7 +16,7 @@ from mixtura.exceptions import SourceChangedError
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.progress import report_rows
 from mixtura.sources.ahead import DEPTH, read_ahead
-from mixtura.sources.local import LocalSource, draw_ranks, find_ranks
+from mixtura.sources.local import LocalSource, find_ranks
 from mixtura.sources.pieces import Piece, Rows
 from mixtura.sources.spool import log, open_spool
 from mixtura.sources.tables import check_weight, read_weight
@@ -94,15 +94,20 @@ class StreamSource(LocalSource):
             self._take_census()  # whoever reads again will read often
         yield from self._pass()
 
-    def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Return at most `n` rows of positive weight drawn without replacement, in order, with their weights."""
+    @property
+    def n_positive(self) -> int:
+        """Rows of positive weight."""
+        if self._weight is not None:
+            return int(np.count_nonzero(self._weight))
+        return self.n_rows if self._positive is None else int(self._positive.sum())
+
+    def take(self, ranks: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the rows of these ascending ranks among those of positive weight, with their weights."""
         self._take_census()
         if self._weight is not None:
-            rows = find_ranks(self._weight, draw_ranks(int(np.count_nonzero(self._weight)), n, rng))
-        elif self._positive is not None:
-            rows = self._find_ranks(self._positive, draw_ranks(int(self._positive.sum()), n, rng))
+            rows = find_ranks(self._weight, ranks)
         else:
-            rows = draw_ranks(self.n_rows, n, rng)
+            rows = ranks if self._positive is None else self._find_ranks(self._positive, ranks)
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []
         found = list(self._read([(int(run[0]), int(run[-1]) + 1) for run in runs]))
         x = np.concatenate([np.empty((0, self.n_features)), *(x for x, _ in found)])
