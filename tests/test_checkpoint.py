@@ -15,7 +15,9 @@ from mixtura import GaussianMixture, MixtureModel, persistence
 from mixtura.em import Status
 from mixtura.exceptions import CheckpointError, CheckpointWarning
 from mixtura.families import Poisson
+from mixtura.model import Event, EventKind
 from mixtura.packing import pack, unpack
+from mixtura.result import Trace
 from mixtura.sources import ArraySource
 from mixtura.values import same_bits
 
@@ -248,3 +250,15 @@ def test_packed_trees_come_back_with_the_same_bits_and_types():
         assert back["b"][name].tobytes() == array.tobytes()
     with pytest.raises(TypeError, match="object"):
         pack({"x": np.array([None])})
+
+
+def test_the_record_of_a_fit_comes_back_whole():
+    trace = Trace(params=1.0, passes=7, repeats=1)
+    for objective in (-3.5, -2.25):
+        trace.record(1.0, objective - 1, 900.0, objective)
+        trace.report([Event(EventKind.FLOOR, 2, "raised"), Event(EventKind.EMPTY, 0, "emptied")])
+    trace.status = Status.STALLED
+    back = Trace.from_tree(unpack(pack(trace.to_tree())), 1.0)
+    assert back == trace
+    back.report([Event(EventKind.FLOOR, 2, "raised"), Event(EventKind.FLOOR, 1, "raised")])
+    assert [(e.component, e.iteration) for e in back.events] == [(2, 1), (0, 1), (1, 2)], "one continues, one is new"
