@@ -8,6 +8,7 @@ own GaussianMixture fits the same rows, from its start, and mixtura from its own
 """
 
 import argparse
+import os
 import pickle
 import sys
 import time
@@ -177,6 +178,7 @@ def report_spark(rounds):
     names = [f"x{j}" for j in range(SPARK_D)]
     options = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.log.level": "OFF"}
     builder = SparkSession.builder.master("local[2]").config(map=options | {"spark.driver.memory": "4g"})
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     session = builder.getOrCreate()
     frame = session.createDataFrame(pd.DataFrame(x, columns=names)).repartition(2).persist()
     vectors = VectorAssembler(inputCols=names, outputCol="features").transform(frame).select("features").persist()

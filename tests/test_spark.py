@@ -1,6 +1,7 @@
 """Spark: the same fit as in memory, whatever is tried again. Needs PySpark and Java."""
 
 import shutil
+import sys
 import time
 
 import numpy as np
@@ -55,9 +56,11 @@ def spark():
     builder = SparkSession.builder.master("local[2,3]")
     for name, value in options.items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    yield session
-    session.stop()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYSPARK_PYTHON", sys.executable)  # else the first python3 of the path, which lacks mixtura
+        session = builder.getOrCreate()
+        yield session
+        session.stop()
 
 
 @pytest.fixture(scope="module")
