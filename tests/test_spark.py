@@ -84,10 +84,11 @@ def test_a_frame_gives_the_fit_of_memory(frame):
 
 
 def test_prediction_keeps_the_order_of_rows(frame):
-    mixture = make().fit(X)
+    rows = pd.DataFrame(X, columns=NAMES)
+    mixture = make().fit(rows)
     features = frame.select(*NAMES)
-    assert_array_equal(mixture.predict(features), mixture.predict(X))
-    assert_allclose(mixture.score_samples(features), mixture.score_samples(X), rtol=1e-12)
+    assert_array_equal(mixture.predict(features), mixture.predict(rows))
+    assert_allclose(mixture.score_samples(features), mixture.score_samples(rows), rtol=1e-12)
 
 
 def test_a_sample_is_that_of_memory(frame):

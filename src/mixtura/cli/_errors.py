@@ -61,7 +61,8 @@ def one_line(error: BaseException) -> str:
         return "not enough memory for these data"
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    told = "; ".join([str(error), *getattr(error, "__notes__", [])])
+    return " ".join(told.split()) or type(error).__name__
 
 
 @contextmanager
