@@ -31,8 +31,13 @@ def make_rows(n, dtype="float64", seed=0):
 
 @pytest.fixture(params=[1, 3 * BLOCK_ROWS * 3 * 8], ids=["one-block", "three-blocks"])
 def small_chunks(request, monkeypatch):
-    """Chunks of one block, and of some."""
+    """Chunks of one block, and of some; and small parts of everything else."""
+    from mixtura.sources import parquet, raw, slabs
+
     monkeypatch.setattr(stream, "CHUNK_BYTES", request.param)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 128)
+    monkeypatch.setattr(raw, "SCRATCH_BYTES", 1000)
+    monkeypatch.setattr(slabs, "SLAB_BYTES", 1)
 
 
 # ---------------------------------------------------------------- writers: (directory, x, weight) to (data, options)
@@ -298,6 +303,7 @@ def test_a_row_is_located_in_its_file(tmp_path):
         np.save(tmp_path / f"{i}.npy", x)
     located = as_source(str(tmp_path / "part-*.parquet")).locate(2850)
     assert located == f"{tmp_path / 'part-2.parquet'}, row 850 (row group 2)"
+    assert as_source(tmp_path / "part-0.parquet").locate(400).endswith("row 400 (row group 1)")
     assert as_source(str(tmp_path / "*.npy")).locate(1000) == f"{tmp_path / '1.npy'}, row 0"
 
 
@@ -367,6 +373,32 @@ def test_a_filtered_dataset_has_the_rows_that_it_keeps(tmp_path):
 def test_lists_of_numbers_rows_or_vectors_are_one_array():
     for data in ([1.0, 2.0], [[1.0, 2.0], [3.0, 4.0]], [np.array([1.0, 2.0]), np.array([3.0, 4.0])]):
         assert_array_equal(as_source(data).x, np.asarray(data).reshape(2, -1))
+
+
+class Recorder:
+    """A chunked array that notes which rows are asked for."""
+
+    def __init__(self, x, chunks):
+        self.x, self.chunks, self.shape, self.dtype = x, chunks, x.shape, x.dtype
+        self.asked = []
+
+    def __getitem__(self, rows):
+        self.asked.append((rows.start, rows.stop))
+        return self.x[rows]
+
+
+def test_a_chunked_array_is_read_in_slabs_of_whole_chunks_and_only_where_rows_are_wanted(monkeypatch):
+    from mixtura.sources import slabs
+
+    monkeypatch.setattr(slabs, "SLAB_BYTES", 500 * 3 * 8)
+    x, _ = make_rows(1000)
+    array = Recorder(x, (200, 3))
+    source = as_source(array, spool=False)
+    assert sum(source.map_rows(len)) == 1000
+    assert array.asked == [(0, 400), (400, 800), (800, 1000)]
+    array.asked.clear()
+    source.sample(1, np.random.default_rng(0))
+    assert len(array.asked) == 1
 
 
 # ---------------------------------------------------------------- fingerprints, spools, reading ahead
