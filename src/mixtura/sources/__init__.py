@@ -81,6 +81,11 @@ def as_source(
     - a list or tuple of 2-D arrays of as many columns (any other list is one array: of rows, or of numbers);
     - a callable that returns a new iterator each time, of arrays, of tables, or of pairs of either and their weights.
 
+    These stay where they are, on a cluster, and the work goes there (docs/clusters.md):
+
+    - Dask arrays, data frames and series, whose weights may be Dask arrays or series with the same partitions;
+    - Spark DataFrames, whose weights are a column.
+
     Examples
     --------
     >>> source = as_source([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], columns=[1], weight=[1, 0, 2])
