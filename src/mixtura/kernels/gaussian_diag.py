@@ -115,7 +115,7 @@ def e_step(
     """Write log-likelihood, weight and moments of each subtree of blocks."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    no_rows, zt = room(0, VECTOR), room(d8, TILE)
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
@@ -131,7 +131,7 @@ def e_step(
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zr, zt)
+                fill(x, row, count, shift, scale, no_rows, zt)
                 fetch(x, row + TILE)
                 log_densities(zt, means, factors, peaks, joint)
                 softmax(joint, top, density)
@@ -166,13 +166,13 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    no_rows, zt = room(0, VECTOR), room(d8, TILE)
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, zr, zt)
+        fill(x, row, count, shift, scale, no_rows, zt)
         fetch(x, row + TILE)
         log_densities(zt, means, factors, peaks, joint)
         softmax(joint, top, density)

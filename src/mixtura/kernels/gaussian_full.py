@@ -257,14 +257,14 @@ def posterior(
 ) -> None:
     """Write log-density, most probable component and responsibilities of each row."""
     d8 = (x.shape[1] + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    no_rows, zt = room(0, VECTOR), room(d8, TILE)
     k = factors.shape[0]
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, zr, zt)
+        fill(x, row, count, shift, scale, no_rows, zt)
         fetch(x, row + TILE)
         log_densities(QUAD, zt, factors, offsets, peaks, joint)
         softmax(joint, top, density)

@@ -137,7 +137,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt, yt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE), room(dp, TILE)
+    no_rows, zt, yt = room(0, VECTOR), room(d8, TILE), room(dp, TILE)
     tiles = room(k + 5, TILE)
     joint, lines, w = tiles[:k], tiles[k : k + 4], tiles[k + 4 :]
     top, density, inverse, share = lines[0], lines[1], lines[2], lines[3]
@@ -155,7 +155,7 @@ def e_step(
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w[0])
-                fill(x, row, count, shift, scale, zr, zt)
+                fill(x, row, count, shift, scale, no_rows, zt)
                 fetch(x, row + TILE)
                 log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
                 softmax(joint, top, density)
@@ -200,13 +200,13 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, dp = offsets.shape
     d8 = (x.shape[1] + 7) // 8 * 8
-    zr, zt, yt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE), room(dp, TILE)
+    no_rows, zt, yt = room(0, VECTOR), room(d8, TILE), room(dp, TILE)
     tiles, origin = room(k + 2, TILE), np.zeros((1, dp))
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, zr, zt)
+        fill(x, row, count, shift, scale, no_rows, zt)
         fetch(x, row + TILE)
         log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
         softmax(joint, top, density)
