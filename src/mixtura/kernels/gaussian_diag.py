@@ -27,6 +27,7 @@ from mixtura.kernels.tile import (
     levels,
     log_likelihood,
     normalize,
+    part,
     room,
     softmax,
     total,
@@ -42,9 +43,11 @@ def log_densities(
     means: FloatArray,  # IN (k, d)
     factors: FloatArray,  # IN (k, d) one over the standard deviations
     peaks: FloatArray,  # IN (k,) log pi_k + log density at the mean
+    ahead: FloatArray,  # IN rows to be fetched
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write peak - |factor (z - mean)|^2, four vectors of rows at a time."""
+    at, size = 0, part(ahead, means.shape[0] * TILE // 32)
     for s in range(0, TILE, 32):
         for k in range(means.shape[0]):
             v0 = v1 = v2 = v3 = splat(peaks[k])
@@ -55,6 +58,7 @@ def log_densities(
                 y2 = (load(zt, j, s + 16) - mean) * factor
                 y3 = (load(zt, j, s + 24) - mean) * factor
                 v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
+            at = fetch(ahead, at, size)
             store(joint, k, s, v0)
             store(joint, k, s + 8, v1)
             store(joint, k, s + 16, v2)
@@ -132,8 +136,8 @@ def e_step(
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, no_rows, zt)
-                fetch(x, row + TILE)
-                log_densities(zt, means, factors, peaks, joint)
+                ahead = x[row + TILE : row + 2 * TILE]
+                log_densities(zt, means, factors, peaks, ahead, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
@@ -173,8 +177,8 @@ def posterior(
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
         fill(x, row, count, shift, scale, no_rows, zt)
-        fetch(x, row + TILE)
-        log_densities(zt, means, factors, peaks, joint)
+        ahead = x[row + TILE : row + 2 * TILE]
+        log_densities(zt, means, factors, peaks, ahead, joint)
         softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 

@@ -17,7 +17,6 @@ from mixtura.kernels.tile import (
     TILE,
     VECTOR,
     clear,
-    fetch,
     fill,
     fill_weights,
     fold,
@@ -136,8 +135,8 @@ def e_step(
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, no_rows, zt)
-                fetch(x, row + TILE)
-                log_densities(PAIR, zt, factors, offsets, peaks, joint)
+                ahead = x[row + TILE : row + 2 * TILE]
+                log_densities(PAIR, zt, factors, offsets, peaks, ahead, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)

@@ -32,6 +32,7 @@ from mixtura.kernels.tile import (
     log_likelihood,
     normalize,
     padded,
+    part,
     room,
     softmax,
     total,
@@ -50,6 +51,7 @@ def log_densities(
     origin: FloatArray,  # IN (dp,) zeros
     offsets: FloatArray,  # IN (k, dp) -L mu
     peaks: FloatArray,  # IN (k,)
+    ahead: FloatArray,  # IN rows to be fetched
     yt: FloatArray,  # TMP (dp, TILE)
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
@@ -59,6 +61,7 @@ def log_densities(
         for s in range(0, TILE, PAIR.width):
             store_panel(PAIR, yt, i, s, whitened(PAIR, factor, at, origin, zt, i, s))
         at += i + PAIR.rows
+    at, size = 0, part(ahead, offsets.shape[0] * TILE // 32)
     for s in range(0, TILE, 32):
         for k in range(offsets.shape[0]):
             v0 = v1 = v2 = v3 = splat(peaks[k])
@@ -67,6 +70,7 @@ def log_densities(
                 y0, y1 = load(yt, j, s) + offset, load(yt, j, s + 8) + offset
                 y2, y3 = load(yt, j, s + 16) + offset, load(yt, j, s + 24) + offset
                 v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
+            at = fetch(ahead, at, size)
             store(joint, k, s, v0)
             store(joint, k, s + 8, v1)
             store(joint, k, s + 16, v2)
@@ -156,8 +160,8 @@ def e_step(
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w[0])
                 fill(x, row, count, shift, scale, no_rows, zt)
-                fetch(x, row + TILE)
-                log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
+                ahead = x[row + TILE : row + 2 * TILE]
+                log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w[0], even)
                 weights = weights + total(w[0])
@@ -207,8 +211,8 @@ def posterior(
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
         fill(x, row, count, shift, scale, no_rows, zt)
-        fetch(x, row + TILE)
-        log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
+        ahead = x[row + TILE : row + 2 * TILE]
+        log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
         softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 

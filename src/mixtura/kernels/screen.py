@@ -13,7 +13,7 @@ from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import jit
 from mixtura.kernels.panel import Shape, flip, less_squares, spread_strip, store_panel, store_strip
 from mixtura.kernels.simd import bits_above, load, lowest_bit, splat, store
-from mixtura.kernels.tile import LN4, SQUARE, TILE, largest
+from mixtura.kernels.tile import LN4, SQUARE, TILE, fetch, largest, part
 from mixtura.kernels.whiten import QUAD, whitened
 
 SHARE, FEWEST = 4, 8  # of the columns one in four is whitened for the bounds, but not fewer than eight
@@ -33,12 +33,14 @@ def bound(
     factors: FloatArray,  # IN (k, height, rows)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
+    ahead: FloatArray,  # IN rows to be fetched
     bounds: FloatArray,  # OUT (k, TILE)
     top: FloatArray,  # OUT (TILE,)
 ) -> None:
     """Write upper bounds of the log-densities, and the largest for each row less what the other columns may take."""
     dp = offsets.shape[1]
     columns = screened_columns(dp)
+    fetched, size = 0, part(ahead, factors.shape[0] * TILE // QUAD.width)
     for k in range(factors.shape[0]):
         factor, offset = factors[k], offsets[k]
         for s in range(0, TILE, QUAD.width):
@@ -46,6 +48,7 @@ def bound(
             for i in range(0, columns, QUAD.rows):
                 left = less_squares(whitened(QUAD, factor, at, offset, zt, i, s), left)
                 at += i + QUAD.rows
+            fetched = fetch(ahead, fetched, size)
             store_strip(bounds, k, s, left)
     for s in range(0, TILE, 8):
         store(top, s, largest(bounds, s) - splat(SLACK * (dp - columns)))

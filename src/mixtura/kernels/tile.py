@@ -22,6 +22,7 @@ from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, 
 TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1 and L2; a multiple of four vectors
 VECTOR: Any = np.int64(LANES)
 PAGE: Any = np.int64(512)  # values in a page of memory
+QUEUE = 32 * LANES  # values: a processor waits when it is asked for many more than two dozen lines of memory at once
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
 LN4 = natural_log(4.0)
@@ -118,11 +119,20 @@ def fill(
 
 
 @inline_jit
-def fetch(x: FloatArray, row: int) -> None:
-    """Ask for the rows of the tile that begins at `row`, so that they come while another is worked on."""
-    d = x.shape[1]
-    for at in range(0, TILE * d, 8):
-        prefetch(x, row, at)
+def fetch(ahead: FloatArray, at: int, size: int) -> int:
+    """Ask for a part of the rows of the next tile, so that they come while another is worked on; return its end."""
+    for j in range(at, at + size, 8):
+        prefetch(ahead, 0, j)
+    return at + size
+
+
+@inline_jit
+def part(ahead: FloatArray, parts: int) -> int:
+    """Return how many values to fetch at a time, in so many parts; few are all fetched here."""
+    if ahead.size <= QUEUE:
+        fetch(ahead, 0, ahead.size)
+        return 0
+    return int((ahead.size + VECTOR * parts - 1) // (VECTOR * parts) * VECTOR)
 
 
 # -------------------------------------------------------------------------------- shares
