@@ -17,6 +17,7 @@ from mixtura.kernels.tile import (
     ROOT_HALF_LOG4_E,
     TILE,
     VECTOR,
+    ZERO,
     clear,
     constant,
     fetch,
@@ -47,7 +48,7 @@ def log_densities(
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write peak - |factor (z - mean)|^2, four vectors of rows at a time."""
-    at, size = 0, part(ahead, means.shape[0] * TILE // 32)
+    at, size = ZERO, part(ahead, means.shape[0] * TILE // 32)
     for s in range(0, TILE, 32):
         for k in range(means.shape[0]):
             v0 = v1 = v2 = v3 = splat(peaks[k])
@@ -119,7 +120,7 @@ def e_step(
     """Write log-likelihood, weight and moments of each subtree of blocks."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(0, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
@@ -170,7 +171,7 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(0, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]

@@ -20,6 +20,7 @@ from mixtura.kernels.tile import (
     LOG4_E,
     TILE,
     VECTOR,
+    ZERO,
     clear,
     constant,
     fill,
@@ -256,7 +257,7 @@ def posterior(
 ) -> None:
     """Write log-density, most probable component and responsibilities of each row."""
     d8 = (x.shape[1] + 7) // 8 * 8
-    no_rows, zt = room(0, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     k = factors.shape[0]
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]

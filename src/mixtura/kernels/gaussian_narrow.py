@@ -16,6 +16,7 @@ from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import (
     TILE,
     VECTOR,
+    ZERO,
     clear,
     fill,
     fill_weights,
@@ -118,7 +119,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(0, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]

@@ -21,6 +21,7 @@ from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
     TILE,
     VECTOR,
+    ZERO,
     clear,
     constant,
     fetch,
@@ -56,12 +57,12 @@ def log_densities(
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write peak - |L z - L mu|^2, four vectors of rows at a time."""
-    at, dp = 0, offsets.shape[1]
+    at, dp = ZERO, offsets.shape[1]
     for i in range(0, dp, PAIR.rows):
         for s in range(0, TILE, PAIR.width):
             store_panel(PAIR, yt, i, s, whitened(PAIR, factor, at, origin, zt, i, s))
         at += i + PAIR.rows
-    at, size = 0, part(ahead, offsets.shape[0] * TILE // 32)
+    at, size = ZERO, part(ahead, offsets.shape[0] * TILE // 32)
     for s in range(0, TILE, 32):
         for k in range(offsets.shape[0]):
             v0 = v1 = v2 = v3 = splat(peaks[k])
@@ -141,7 +142,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt, yt = room(0, VECTOR), room(d8, TILE), room(dp, TILE)
+    no_rows, zt, yt = room(ZERO, VECTOR), room(d8, TILE), room(dp, TILE)
     tiles = room(k + 5, TILE)
     joint, lines, w = tiles[:k], tiles[k : k + 4], tiles[k + 4 :]
     top, density, inverse, share = lines[0], lines[1], lines[2], lines[3]
@@ -204,7 +205,7 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, dp = offsets.shape
     d8 = (x.shape[1] + 7) // 8 * 8
-    no_rows, zt, yt = room(0, VECTOR), room(d8, TILE), room(dp, TILE)
+    no_rows, zt, yt = room(ZERO, VECTOR), room(d8, TILE), room(dp, TILE)
     tiles, origin = room(k + 2, TILE), np.zeros((1, dp))
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]

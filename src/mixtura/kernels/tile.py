@@ -21,8 +21,8 @@ from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, 
 # Sizes are numbers of NumPy, not Python: to Numba a literal is a type, for which a function is compiled again.
 TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1 and L2; a multiple of four vectors
 VECTOR: Any = np.int64(LANES)
+ZERO: Any = np.int64(0)
 PAGE: Any = np.int64(512)  # values in a page of memory
-QUEUE = 32 * LANES  # values: a processor waits when it is asked for many more than two dozen lines of memory at once
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
 LN4 = natural_log(4.0)
@@ -128,11 +128,9 @@ def fetch(ahead: FloatArray, at: int, size: int) -> int:
 
 @inline_jit
 def part(ahead: FloatArray, parts: int) -> int:
-    """Return how many values to fetch at a time, in so many parts; few are all fetched here."""
-    if ahead.size <= QUEUE:
-        fetch(ahead, 0, ahead.size)
-        return 0
-    return int((ahead.size + VECTOR * parts - 1) // (VECTOR * parts) * VECTOR)
+    """Return how many values to fetch at a time, in so many parts; none of short rows, which processors foresee."""
+    lines = ahead.size // VECTOR if ahead.shape[1] >= VECTOR else ZERO
+    return int((lines + parts - 1) // parts * VECTOR)
 
 
 # -------------------------------------------------------------------------------- shares
