@@ -95,6 +95,21 @@ def test_the_kernel_is_the_oracle(name, d, k, n):
 
 
 @every_structure
+@pytest.mark.parametrize(
+    ("d", "k", "n"), [(1, 1, 1), (3, 7, 129), (8, 8, 127), (9, 9, 1025), (13, 17, 70), (2, 16, 128)]
+)
+def test_the_posterior_is_the_composed_one(name, d, k, n):
+    """Components and rows on both sides of the squares of eight in which responsibilities are written."""
+    model, params, chunk = _problem(name, d, k, n, weighted=False)
+    loglik, resp = model.posterior(params, chunk.x)
+    for proba in (True, False):
+        found = model.posterior_rows(params, chunk, proba)
+        np.testing.assert_allclose(found.loglik, loglik, rtol=1e-12)
+        np.testing.assert_array_equal(found.labels, resp.argmax(axis=1))
+        np.testing.assert_allclose(found.resp, resp if proba else resp[:0], rtol=1e-11, atol=1e-300)
+
+
+@every_structure
 @pytest.mark.parametrize("d", [1, 3])
 def test_threads_and_chunks_change_no_bit(name, d):
     model, params, chunk = _problem(name, d, 3, 5 * BLOCK_ROWS + 100)

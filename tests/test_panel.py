@@ -162,31 +162,31 @@ def test_read_only_arrays_are_not_written_to():
 
 CHECKED = """
 import numpy as np
-from mixtura.kernels._jit import jit
+from mixtura.kernels._jit import entry_jit
 from mixtura.kernels.panel import Shape, corner, load_panel, load_strip, outer, spread, store_panel, store_strip
 S = Shape(2, 2)
 
-@jit
+@entry_jit
 def read(a, i, j):
     store_panel(S, a, 0, 0, load_panel(S, a, i, j))
 
-@jit
+@entry_jit
 def write(a, i, j):
     store_panel(S, a, i, j, load_panel(S, a, 0, 0))
 
-@jit
+@entry_jit
 def strip(a, i, j):
     store_strip(a, i, j, load_strip(S, a, i, j))
 
-@jit
+@entry_jit
 def multiply(a, i, j):
     store_panel(S, a, 0, 0, outer(a, i, j, load_strip(S, a, 0, 0), load_panel(S, a, 0, 0)))
 
-@jit
+@entry_jit
 def fan(a, i, j):
     store_panel(S, a, 0, 0, spread(S, a[i], j))
 
-@jit
+@entry_jit
 def bend(a, i, j):
     store_panel(S, a, 0, 0, corner(S, a, i, a, i, j, load_panel(S, a, 0, 0)))
 

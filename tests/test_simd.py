@@ -12,7 +12,7 @@ import pytest
 from numba.core.errors import TypingError
 
 from mixtura.kernels import simd
-from mixtura.kernels._jit import CHECK_BOUNDS
+from mixtura.kernels._jit import CHECK_BOUNDS, inline_jit
 from mixtura.kernels.simd import (
     bits_above,
     first,
@@ -276,14 +276,14 @@ def test_doubles_check_bounds(i, j):
 
 CHECKED = """
 import numpy as np
-from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels._jit import entry_jit
 from mixtura.kernels.simd import hsum, load, splat, store
 
-@jit
+@entry_jit
 def read(a, i, j):
     return hsum(load(a, i, j))
 
-@jit
+@entry_jit
 def write(a, i, j):
     store(a, i, j, splat(2.0))
     return a[i, j]
@@ -308,6 +308,13 @@ for f, i, j in outside:
 
 def test_compiled_code_checks_bounds_when_asked():
     assert run(CHECKED, MIXTURA_CHECK_BOUNDS="1") == ["refused"] * 6
+
+
+@needs_compiler
+def test_a_function_for_kernels_refuses_python():
+    """There is no way in: to call it would end the process."""
+    with pytest.raises(TypeError, match="wrap it in an entry_jit"):
+        inline_jit(lambda a: a[0])(np.ones(8))
 
 
 def test_bounds_are_unchecked_unless_asked():

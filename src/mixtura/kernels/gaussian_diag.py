@@ -17,6 +17,7 @@ from mixtura.kernels.tile import (
     ROOT_HALF_LOG4_E,
     TILE,
     VECTOR,
+    ZERO,
     clear,
     constant,
     fetch,
@@ -27,6 +28,7 @@ from mixtura.kernels.tile import (
     levels,
     log_likelihood,
     normalize,
+    part,
     room,
     softmax,
     total,
@@ -42,9 +44,11 @@ def log_densities(
     means: FloatArray,  # IN (k, d)
     factors: FloatArray,  # IN (k, d) one over the standard deviations
     peaks: FloatArray,  # IN (k,) log pi_k + log density at the mean
+    ahead: FloatArray,  # IN rows to be fetched
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write peak - |factor (z - mean)|^2, four vectors of rows at a time."""
+    at, size = ZERO, part(ahead, means.shape[0] * TILE // 32)
     for s in range(0, TILE, 32):
         for k in range(means.shape[0]):
             v0 = v1 = v2 = v3 = splat(peaks[k])
@@ -55,6 +59,7 @@ def log_densities(
                 y2 = (load(zt, j, s + 16) - mean) * factor
                 y3 = (load(zt, j, s + 24) - mean) * factor
                 v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
+            at = fetch(ahead, at, size)
             store(joint, k, s, v0)
             store(joint, k, s + 8, v1)
             store(joint, k, s + 16, v2)
@@ -115,7 +120,7 @@ def e_step(
     """Write log-likelihood, weight and moments of each subtree of blocks."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
@@ -131,9 +136,9 @@ def e_step(
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zr, zt)
-                fetch(x, row + TILE)
-                log_densities(zt, means, factors, peaks, joint)
+                fill(x, row, count, shift, scale, no_rows, zt)
+                ahead = x[row + TILE : row + 2 * TILE]
+                log_densities(zt, means, factors, peaks, ahead, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
@@ -166,15 +171,15 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, zr, zt)
-        fetch(x, row + TILE)
-        log_densities(zt, means, factors, peaks, joint)
+        fill(x, row, count, shift, scale, no_rows, zt)
+        ahead = x[row + TILE : row + 2 * TILE]
+        log_densities(zt, means, factors, peaks, ahead, joint)
         softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 

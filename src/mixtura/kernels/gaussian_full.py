@@ -20,9 +20,9 @@ from mixtura.kernels.tile import (
     LOG4_E,
     TILE,
     VECTOR,
+    ZERO,
     clear,
     constant,
-    fetch,
     fill,
     fill_weights,
     fold,
@@ -216,15 +216,15 @@ def e_step(
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zr, zt)
-                fetch(x, row + TILE)
+                ahead = x[row + TILE : row + 2 * TILE]
                 if screens:
-                    bound(zt, factors, offsets, peaks, bounds, density)
+                    bound(zt, factors, offsets, peaks, ahead, bounds, density)
                     if row == b * BLOCK_ROWS:  # the first tile decides for its block
                         screens = promising(bounds, density, far) < WORTHWHILE * k * TILE
                 if screens:
                     screened_log_densities(zr, factors, offsets, peaks, far, bounds, density, top, chosen, zc, joint)
                 else:
-                    log_densities(QUAD, zt, factors, offsets, peaks, joint)
+                    log_densities(QUAD, zt, factors, offsets, peaks, ahead, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
@@ -257,16 +257,16 @@ def posterior(
 ) -> None:
     """Write log-density, most probable component and responsibilities of each row."""
     d8 = (x.shape[1] + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     k = factors.shape[0]
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, zr, zt)
-        fetch(x, row + TILE)
-        log_densities(QUAD, zt, factors, offsets, peaks, joint)
+        fill(x, row, count, shift, scale, no_rows, zt)
+        ahead = x[row + TILE : row + 2 * TILE]
+        log_densities(QUAD, zt, factors, offsets, peaks, ahead, joint)
         softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 

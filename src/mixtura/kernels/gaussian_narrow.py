@@ -16,8 +16,8 @@ from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import (
     TILE,
     VECTOR,
+    ZERO,
     clear,
-    fetch,
     fill,
     fill_weights,
     fold,
@@ -119,7 +119,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
@@ -135,9 +135,9 @@ def e_step(
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zr, zt)
-                fetch(x, row + TILE)
-                log_densities(PAIR, zt, factors, offsets, peaks, joint)
+                fill(x, row, count, shift, scale, no_rows, zt)
+                ahead = x[row + TILE : row + 2 * TILE]
+                log_densities(PAIR, zt, factors, offsets, peaks, ahead, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)

@@ -21,6 +21,7 @@ from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
     TILE,
     VECTOR,
+    ZERO,
     clear,
     constant,
     fetch,
@@ -32,6 +33,7 @@ from mixtura.kernels.tile import (
     log_likelihood,
     normalize,
     padded,
+    part,
     room,
     softmax,
     total,
@@ -50,15 +52,17 @@ def log_densities(
     origin: FloatArray,  # IN (dp,) zeros
     offsets: FloatArray,  # IN (k, dp) -L mu
     peaks: FloatArray,  # IN (k,)
+    ahead: FloatArray,  # IN rows to be fetched
     yt: FloatArray,  # TMP (dp, TILE)
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write peak - |L z - L mu|^2, four vectors of rows at a time."""
-    at, dp = 0, offsets.shape[1]
+    at, dp = ZERO, offsets.shape[1]
     for i in range(0, dp, PAIR.rows):
         for s in range(0, TILE, PAIR.width):
             store_panel(PAIR, yt, i, s, whitened(PAIR, factor, at, origin, zt, i, s))
         at += i + PAIR.rows
+    at, size = ZERO, part(ahead, offsets.shape[0] * TILE // 32)
     for s in range(0, TILE, 32):
         for k in range(offsets.shape[0]):
             v0 = v1 = v2 = v3 = splat(peaks[k])
@@ -67,6 +71,7 @@ def log_densities(
                 y0, y1 = load(yt, j, s) + offset, load(yt, j, s + 8) + offset
                 y2, y3 = load(yt, j, s + 16) + offset, load(yt, j, s + 24) + offset
                 v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
+            at = fetch(ahead, at, size)
             store(joint, k, s, v0)
             store(joint, k, s + 8, v1)
             store(joint, k, s + 16, v2)
@@ -137,7 +142,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    zr, zt, yt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE), room(dp, TILE)
+    no_rows, zt, yt = room(ZERO, VECTOR), room(d8, TILE), room(dp, TILE)
     tiles = room(k + 5, TILE)
     joint, lines, w = tiles[:k], tiles[k : k + 4], tiles[k + 4 :]
     top, density, inverse, share = lines[0], lines[1], lines[2], lines[3]
@@ -155,9 +160,9 @@ def e_step(
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w[0])
-                fill(x, row, count, shift, scale, zr, zt)
-                fetch(x, row + TILE)
-                log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
+                fill(x, row, count, shift, scale, no_rows, zt)
+                ahead = x[row + TILE : row + 2 * TILE]
+                log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w[0], even)
                 weights = weights + total(w[0])
@@ -200,15 +205,15 @@ def posterior(
     """Write log-density, most probable component and responsibilities of each row."""
     k, dp = offsets.shape
     d8 = (x.shape[1] + 7) // 8 * 8
-    zr, zt, yt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE), room(dp, TILE)
+    no_rows, zt, yt = room(ZERO, VECTOR), room(d8, TILE), room(dp, TILE)
     tiles, origin = room(k + 2, TILE), np.zeros((1, dp))
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, zr, zt)
-        fetch(x, row + TILE)
-        log_densities(zt, factor, origin[0], offsets, peaks, yt, joint)
+        fill(x, row, count, shift, scale, no_rows, zt)
+        ahead = x[row + TILE : row + 2 * TILE]
+        log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
         softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 

@@ -13,7 +13,7 @@ from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import jit
 from mixtura.kernels.panel import Shape, flip, less_squares, spread_strip, store_panel, store_strip
 from mixtura.kernels.simd import bits_above, load, lowest_bit, splat, store
-from mixtura.kernels.tile import LN4, SQUARE, TILE, largest
+from mixtura.kernels.tile import LN4, SQUARE, TILE, ZERO, fetch, largest, part
 from mixtura.kernels.whiten import QUAD, whitened
 
 SHARE, FEWEST = 4, 8  # of the columns one in four is whitened for the bounds, but not fewer than eight
@@ -33,19 +33,22 @@ def bound(
     factors: FloatArray,  # IN (k, height, rows)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
+    ahead: FloatArray,  # IN rows to be fetched
     bounds: FloatArray,  # OUT (k, TILE)
     top: FloatArray,  # OUT (TILE,)
 ) -> None:
     """Write upper bounds of the log-densities, and the largest for each row less what the other columns may take."""
     dp = offsets.shape[1]
     columns = screened_columns(dp)
+    fetched, size = ZERO, part(ahead, factors.shape[0] * TILE // QUAD.width)
     for k in range(factors.shape[0]):
         factor, offset = factors[k], offsets[k]
         for s in range(0, TILE, QUAD.width):
-            at, left = 0, spread_strip(QUAD, peaks[k])
+            at, left = ZERO, spread_strip(QUAD, peaks[k])
             for i in range(0, columns, QUAD.rows):
                 left = less_squares(whitened(QUAD, factor, at, offset, zt, i, s), left)
                 at += i + QUAD.rows
+            fetched = fetch(ahead, fetched, size)
             store_strip(bounds, k, s, left)
     for s in range(0, TILE, 8):
         store(top, s, largest(bounds, s) - splat(SLACK * (dp - columns)))
@@ -78,9 +81,9 @@ def complete(
                 load(zr, block + chosen[c + 7], 0),
             )
             store_panel(SQUARE, zc, j, 0, flip(rows))
-        at, left = 0, spread_strip(ONE, peak)
+        at, left = ZERO, spread_strip(ONE, peak)
         for i in range(0, offset.shape[0], ONE.rows):
-            left = less_squares(whitened(ONE, factor, at, offset, zc, i, 0), left)
+            left = less_squares(whitened(ONE, factor, at, offset, zc, i, ZERO), left)
             at += i + ONE.rows
         store_strip(zc, 0, 0, left)
         for q in range(min(8, count - c)):
@@ -124,7 +127,7 @@ def screened_log_densities(
     it is known. A NaN among the bounds is completed, so none is lost.
     """
     for k in range(factors.shape[0]):
-        count, reach = 0, splat(least[k])
+        count, reach = ZERO, splat(least[k])
         for s in range(0, TILE, 8):
             store(joint, k, s, splat(-np.inf))
             count = append(bits_above(load(bounds, k, s), load(guess, s) + reach), s, chosen, count)
@@ -132,7 +135,7 @@ def screened_log_densities(
     for s in range(0, TILE, 8):
         store(top, s, largest(joint, s))
     for k in range(factors.shape[0]):
-        count, reach = 0, splat(least[k])
+        count, reach = ZERO, splat(least[k])
         for s in range(0, TILE, 8):
             v = load(bounds, k, s)
             done = bits_above(v, load(guess, s) + reach)

@@ -21,6 +21,7 @@ from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, 
 # Sizes are numbers of NumPy, not Python: to Numba a literal is a type, for which a function is compiled again.
 TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1 and L2; a multiple of four vectors
 VECTOR: Any = np.int64(LANES)
+ZERO: Any = np.int64(0)
 PAGE: Any = np.int64(512)  # values in a page of memory
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
@@ -81,52 +82,55 @@ def fill(
     count: int,
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
-    zr: FloatArray,  # OUT (d8 / 8 TILE, 8): eight columns of all rows, then the next eight
+    zr: FloatArray,  # OUT (d8 / 8 TILE, 8): eight columns of all rows, then the next eight; or (0, 8): not wanted
     zt: FloatArray,  # OUT (d8, TILE)
 ) -> None:
-    """Write z = (x - shift) scale of `count` rows as rows, and as columns, so that vectors can run over either."""
+    """Write z = (x - shift) scale of `count` rows as columns and as rows, so that vectors can run over either.
+
+    Padding repeats the last row, so it is as finite as the data are.
+    """
     d = x.shape[1]
-    rows = x[row : row + count]
+    rows, last = x[row : row + count], count - 1
     whole = d // 8 * 8
-    if whole == 0:
-        fill_columns(rows, shift, scale, zt)
-        return
     for j in range(0, whole, 8):
         move, by = load(shift, j), load(scale, j)
-        for s in range(count):
-            store(zr, j // 8 * TILE + s, 0, (load(rows, s, j) - move) * by)
+        for s in range(0, TILE, 8):
+            entered = (
+                (load(rows, min(s, last), j) - move) * by,
+                (load(rows, min(s + 1, last), j) - move) * by,
+                (load(rows, min(s + 2, last), j) - move) * by,
+                (load(rows, min(s + 3, last), j) - move) * by,
+                (load(rows, min(s + 4, last), j) - move) * by,
+                (load(rows, min(s + 5, last), j) - move) * by,
+                (load(rows, min(s + 6, last), j) - move) * by,
+                (load(rows, min(s + 7, last), j) - move) * by,
+            )
+            if zr.shape[0]:
+                store_panel(SQUARE, zr, j // 8 * TILE + s, 0, entered)
+            store_panel(SQUARE, zt, j, s, flip(entered))
     for j in range(whole, d):
         for s in range(count):
-            zr[whole // 8 * TILE + s, j - whole] = (rows[s, j] - shift[j]) * scale[j]
-    for j in range(0, zt.shape[0], 8):
-        block = j // 8 * TILE
-        for s in range(count, TILE):
-            store(zr, block + s, 0, splat(0.0))
-        for s in range(0, TILE, 8):
-            store_panel(SQUARE, zt, j, s, flip(load_panel(SQUARE, zr, block + s, 0)))
-
-
-@jit
-def fill_columns(
-    rows: FloatArray,  # IN (count, d)
-    shift: FloatArray,  # IN (d,)
-    scale: FloatArray,  # IN (d,)
-    zt: FloatArray,  # OUT (d8, TILE)
-) -> None:
-    """Write z = (x - shift) scale of rows of less than a vector as columns."""
-    for j in range(rows.shape[1]):
-        for s in range(rows.shape[0]):
             zt[j, s] = (rows[s, j] - shift[j]) * scale[j]
-        for s in range(rows.shape[0], TILE):
-            zt[j, s] = 0.0
+        for s in range(count, TILE):
+            zt[j, s] = zt[j, last]
+        if zr.shape[0]:
+            for s in range(TILE):
+                zr[whole // 8 * TILE + s, j - whole] = zt[j, s]
 
 
 @inline_jit
-def fetch(x: FloatArray, row: int) -> None:
-    """Ask for the rows of the tile that begins at `row`, so that they come while another is worked on."""
-    d = x.shape[1]
-    for at in range(0, TILE * d, 8):
-        prefetch(x, row, at)
+def fetch(ahead: FloatArray, at: int, size: int) -> int:
+    """Ask for a part of the rows of the next tile, so that they come while another is worked on; return its end."""
+    for j in range(at, at + size, 8):
+        prefetch(ahead, 0, j)
+    return at + size
+
+
+@inline_jit
+def part(ahead: FloatArray, parts: int) -> int:
+    """Return how many values to fetch at a time, in so many parts; none of short rows, which processors foresee."""
+    lines = ahead.size // VECTOR if ahead.shape[1] >= VECTOR else ZERO
+    return int((lines + parts - 1) // parts * VECTOR)
 
 
 # -------------------------------------------------------------------------------- shares
@@ -240,9 +244,9 @@ def normalize_roots(
 
 @jit
 def write_posterior(
-    joint: FloatArray,  # IN roots of shares, OUT responsibilities (k, TILE)
-    top: FloatArray,  # IN (TILE,), OUT log-densities
-    density: FloatArray,  # IN (TILE,), OUT labels
+    joint: FloatArray,  # IN roots of shares (k, TILE), OUT responsibilities if these are wanted
+    top: FloatArray,  # IN (TILE,), OUT labels
+    density: FloatArray,  # IN (TILE,)
     row: int,
     count: int,
     loglik: FloatArray,  # OUT (n,)
@@ -250,24 +254,43 @@ def write_posterior(
     resp: FloatArray,  # OUT (n, k); or (0, k) where nobody asks for them
 ) -> None:
     """Write log-density, most probable component and responsibilities of `count` rows."""
-    k, one = joint.shape[0], splat(1.0)
+    one = splat(1.0)
+    densities, best = loglik[row : row + count], labels[row : row + count]  # LLVM vectorizes over slices only
     for s in range(0, TILE, 8):
-        label, total = splat(0.0), load(density, s)
-        share = one / total
-        store(top, s, fma(splat(LN4), load(top, s), log(total)))
-        for i in range(k - 1, -1, -1):
-            root = load(joint, i, s)
-            label = select(root - one, label, splat(float(i)))  # the largest has a root of 1
-            store(joint, i, s, root * root * share)
-        store(density, s, label)
+        store(top, s, fma(splat(LN4), load(top, s), log(load(density, s))))
     for s in range(count):
-        loglik[row + s] = top[s]
-        labels[row + s] = int(density[s])
+        densities[s] = top[s]
+    for s in range(0, TILE, 8):
+        label = splat(0.0)
+        for i in range(joint.shape[0] - 1, -1, -1):
+            label = select(load(joint, i, s) - one, label, splat(float(i)))  # the largest has a root of 1
+        store(top, s, label)
+    for s in range(count):
+        best[s] = int(top[s])
     if resp.shape[0]:
-        rows = resp[row : row + count]
-        for s in range(count):
-            for i in range(k):
-                rows[s, i] = joint[i, s]
+        write_responsibilities(joint, density, resp[row : row + count])
+
+
+@jit
+def write_responsibilities(
+    joint: FloatArray,  # IN roots of shares (k, TILE), OUT responsibilities
+    density: FloatArray,  # IN (TILE,)
+    rows: FloatArray,  # OUT (count, k)
+) -> None:
+    """Write the responsibilities of a tile, in squares of eight rows and components as far as these go."""
+    (count, k), one = rows.shape, splat(1.0)
+    for s in range(0, TILE, 8):
+        share = one / load(density, s)
+        for i in range(k):
+            root = load(joint, i, s)
+            store(joint, i, s, root * root * share)
+    whole = k // 8 * 8
+    for s in range(0, count // 8 * 8, 8):
+        for i in range(0, whole, 8):
+            store_panel(SQUARE, rows, s, i, flip(load_panel(SQUARE, joint, i, s)))
+    for s in range(count):
+        for i in range(whole if s < count // 8 * 8 else 0, k):
+            rows[s, i] = joint[i, s]
 
 
 # -------------------------------------------------------------------------------- sums out

@@ -9,7 +9,7 @@ import numpy as np
 from mixtura._types import FloatArray
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.panel import Shape, corner, less_squares, load_strip, outer, spread, spread_strip, store_strip
-from mixtura.kernels.tile import LOG4_E, ROOT_HALF_LOG4_E, TILE, constant, padded, up_to
+from mixtura.kernels.tile import LOG4_E, ROOT_HALF_LOG4_E, TILE, ZERO, constant, fetch, padded, part, up_to
 
 QUAD = Shape.of(4)  # for many columns
 PAIR = Shape.of(2)  # for few: less of it is padding
@@ -39,16 +39,19 @@ def log_densities(
     factors: FloatArray,  # IN (k, height, rows of the shape)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
+    ahead: FloatArray,  # IN rows to be fetched
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write peak - |L z - L mu|^2."""
+    fetched, size = ZERO, part(ahead, factors.shape[0] * TILE // shape.width)
     for k in range(factors.shape[0]):
         factor, offset = factors[k], offsets[k]
         for s in range(0, TILE, shape.width):
-            at, left = 0, spread_strip(shape, peaks[k])
+            at, left = ZERO, spread_strip(shape, peaks[k])
             for i in range(0, offset.shape[0], shape.rows):
                 left = less_squares(whitened(shape, factor, at, offset, zt, i, s), left)
                 at += i + shape.rows
+            fetched = fetch(ahead, fetched, size)
             store_strip(joint, k, s, left)
 
 
