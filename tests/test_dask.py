@@ -301,7 +301,7 @@ def bare_workers():
                 worker.wait()
 
 
-def test_without_workers_a_fit_ends_with_one_clear_error(bare_workers, monkeypatch):
+def test_without_workers_a_fit_ends_with_one_clear_error_and_goes_on(bare_workers, monkeypatch, tmp_path, undisturbed):
     _, workers = bare_workers
     monkeypatch.setattr(DaskSource, "grace_seconds", 2.0)
 
@@ -310,9 +310,16 @@ def test_without_workers_a_fit_ends_with_one_clear_error(bare_workers, monkeypat
             worker.kill()
 
     began = time.monotonic()
-    with pytest.raises(ClusterError, match=r"no running worker for \d+ s, with 5 tasks to do: start workers"):
-        make(callback=kill_all).fit(da.from_array(X, chunks=(CHUNK, 3)))
+    x, checkpoint = da.from_array(X, chunks=(CHUNK, 3)), tmp_path / "fit.ckpt"
+    with pytest.raises(ClusterError, match=r"no running worker for \d+ s, with 5 tasks to do: start workers") as raised:
+        make(callback=kill_all, checkpoint=checkpoint).fit(x, sample_weight=WEIGHT)
     assert time.monotonic() - began < 30
+    assert "fit.ckpt" in "".join(raised.value.__notes__)
+    seen = []
+    with dask.config.set(scheduler="synchronous"):  # the next job, without a cluster
+        resumed = make(callback=lambda s: seen.append(s.iteration), checkpoint=checkpoint).fit(x, sample_weight=WEIGHT)
+    assert min(seen) == 1
+    assert fitted_bits(resumed) == undisturbed
 
 
 def test_without_a_scheduler_a_fit_ends_with_one_clear_error(monkeypatch):
