@@ -1,9 +1,11 @@
 """At home in other people's processes: threads, forks, Dask tasks, Ctrl-C. Each runs in a process of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +176,31 @@ def test_after_warmup_nothing_is_compiled(tmp_path):
     assert lines == ["0"]
     assert len(files) == 14  # an index and one compiled function of seven: four E-steps and three posteriors
     assert sorted(tmp_path.rglob("*.nb?")) == files
+
+
+@pytest.fixture
+def quota():
+    """Make a control group with a quota of one CPU, as a container has; give its directory."""
+    root = Path("/sys/fs/cgroup/cpu")
+    group = root / f"mixtura-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_period_us").write_text("100000")
+        (group / "cpu.cfs_quota_us").write_text("100000")
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    yield group
+    group.rmdir()
+
+
+def test_a_containers_quota_bounds_the_threads(quota):
+    if shutil.which("unshare") is None or (os.cpu_count() or 1) < 2:
+        pytest.skip("needs unshare and two CPUs")
+    script = "from mixtura.kernels.threads import allowed_threads; print(allowed_threads())"
+    enter = f"echo $$ > {quota}/tasks && mount --bind {quota} {quota.parent} && exec {sys.executable} -c '{script}'"
+    inside = subprocess.run(["unshare", "-m", "sh", "-c", enter], capture_output=True, text=True, check=False)
+    if inside.returncode and "ermitted" in inside.stderr:
+        pytest.skip(f"a mount namespace cannot be had here: {inside.stderr}")
+    outside = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert inside.stdout.split() == ["1"], inside.stderr
+    assert int(outside.stdout) >= 2
