@@ -1,6 +1,6 @@
 """The best of many starts: short EM runs on a bounded sample, of which the best go on.
 
-Biernacki, Celeux and Govaert, Choosing starting values for the EM algorithm (2003).
+Formula K4.
 """
 
 from __future__ import annotations

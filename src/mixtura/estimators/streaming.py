@@ -2,7 +2,8 @@
 
 Stepwise EM (Cappe & Moulines 2009) keeps mean statistics s and moves them towards those of each batch,
 ``s <- (1 - g) s + g s_batch``, with steps ``g = t ** -0.6``. Parameters are a function of s, and s one of them, so
-nothing but the parameters and the number of batches has to be kept: s is rebuilt about the new pivot, exactly.
+nothing but the parameters and the number of batches has to be kept: s is rebuilt about the new pivot, exactly
+(formulas B1, B2).
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class Gaussian:
         return sums
 
     def expected(self, theta: GaussianParams, counts: FloatArray) -> Sums:
-        """Return the sums about the pivot of which `update` makes `theta`."""
+        """Return the sums about the pivot of which `update` makes `theta` (formula B1)."""
         covariances = self.covariance.widen(theta.covariances, -self.reg_covar * theta.frame.scale**2)
         sums: Sums = self.covariance.expected(counts, covariances, theta.means - theta.pivot)
         return sums

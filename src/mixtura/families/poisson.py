@@ -64,7 +64,7 @@ class Poisson:
         return PoissonSums(s0=resp.sum(axis=0), s1=resp.T @ x)
 
     def expected(self, theta: PoissonParams, counts: FloatArray) -> PoissonSums:
-        """Return the sums of which `update` makes `theta`."""
+        """Return the sums of which `update` makes `theta` (formula B1)."""
         return PoissonSums(s0=counts, s1=counts[:, None] * theta.rates)
 
     def update(self, sums: PoissonSums, theta: PoissonParams) -> tuple[PoissonParams, list[Event]]:
