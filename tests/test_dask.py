@@ -248,6 +248,13 @@ def test_rows_gone_through_are_reported(client):
     assert set(heard) <= {CHUNK, N % CHUNK}
 
 
+def test_rows_of_tasks_in_this_thread_are_reported_once():
+    heard = []
+    with dask.config.set(scheduler="synchronous"), listen(heard.append):
+        list(as_source(da.from_array(X, chunks=(CHUNK, 3))).map_rows(len))
+    assert heard == [CHUNK] * (N // CHUNK) + [N % CHUNK]
+
+
 def test_a_predicted_row_stays_in_its_place(client):
     mixture = make().fit(X)
     x = da.from_array(X, chunks=(CHUNK, 3))
