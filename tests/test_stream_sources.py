@@ -195,8 +195,8 @@ def state(model):
 
 def assert_same_fit(source, x, weight):
     """Check that fit, sample and totals have the bits of rows in memory."""
-    expected = GaussianMixture(2, random_state=0, max_iter=2, tol=0).fit(x, sample_weight=weight)
-    found = GaussianMixture(2, random_state=0, max_iter=2, tol=0).fit(source)
+    expected = GaussianMixture(2, init_params="kmeans", random_state=0, max_iter=2, tol=0).fit(x, sample_weight=weight)
+    found = GaussianMixture(2, init_params="kmeans", random_state=0, max_iter=2, tol=0).fit(source)
     for name in ("weights_", "means_", "covariances_"):
         assert_array_equal(getattr(found, name), getattr(expected, name))
     assert found.loglik_ == expected.loglik_
@@ -245,8 +245,12 @@ def test_every_real_dtype_keeps_its_values(writer, dtype, spool, tmp_path):
 def test_threads_and_kernels_change_no_bit(path, threads, tmp_path, small_chunks):
     x, weight = make_rows(40 * BLOCK_ROWS + 5, "float32")
     data, options = npy(tmp_path, x, weight)
-    expected = GaussianMixture(2, random_state=0, max_iter=2, tol=0, n_threads=2).fit(x, sample_weight=weight)
-    found = GaussianMixture(2, random_state=0, max_iter=2, tol=0, n_threads=threads).fit(as_source(data, **options))
+    expected = GaussianMixture(2, init_params="kmeans", random_state=0, max_iter=2, tol=0, n_threads=2).fit(
+        x, sample_weight=weight
+    )
+    found = GaussianMixture(2, init_params="kmeans", random_state=0, max_iter=2, tol=0, n_threads=threads).fit(
+        as_source(data, **options)
+    )
     assert_array_equal(found.covariances_, expected.covariances_)
     assert found.loglik_ == expected.loglik_
 
