@@ -25,7 +25,6 @@ from mixtura.kernels.tile import (
     fill_weights,
     fold,
     held,
-    levels,
     log_likelihood,
     normalize,
     part,
@@ -115,6 +114,7 @@ def e_step(
     factors: FloatArray,  # IN (k, d)
     peaks: FloatArray,  # IN (k,)
     pivot: FloatArray,  # IN (k, d)
+    sums: FloatArray,  # TMP (levels, size): see `fold`
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight and moments of each subtree of blocks."""
@@ -125,7 +125,6 @@ def e_step(
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
     c0, c1, c2 = room(k, VECTOR), room(d * k, VECTOR), room(d * k, VECTOR)
-    sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)

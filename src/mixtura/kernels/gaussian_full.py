@@ -27,7 +27,6 @@ from mixtura.kernels.tile import (
     fill_weights,
     fold,
     held,
-    levels,
     log_likelihood,
     normalize_roots,
     padded,
@@ -191,6 +190,7 @@ def e_step(
     pivot: FloatArray,  # IN (k, d8)
     least: FloatArray,  # IN (k,) roots of r from which a row matters
     far: FloatArray,  # IN (k,) their logarithms, to base 4
+    sums: FloatArray,  # TMP (levels, size): see `fold`
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight and moments of each subtree of blocks."""
@@ -203,7 +203,6 @@ def e_step(
     joint, bounds, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k :]
     top, density, w, root = lines[0], lines[1], lines[2], lines[3]
     zc, c0, c1, c2 = room(d8, VECTOR), room(k, VECTOR), room(k, d8), room(k * height(d8), VECTOR)
-    sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)

@@ -29,7 +29,6 @@ from mixtura.kernels.tile import (
     fill_weights,
     fold,
     held,
-    levels,
     log_likelihood,
     normalize,
     padded,
@@ -136,6 +135,7 @@ def e_step(
     peaks: FloatArray,  # IN (k,)
     pivot: FloatArray,  # IN (k, dp)
     origin: FloatArray,  # IN (1, dp) zeros
+    sums: FloatArray,  # TMP (levels, size): see `fold`
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight and pooled moments of each subtree of blocks."""
@@ -148,7 +148,6 @@ def e_step(
     top, density, inverse, share = lines[0], lines[1], lines[2], lines[3]
     c0, c1, cc = room(k, VECTOR), room(k * dp, VECTOR), room(k * k, VECTOR)
     unused, c2 = room(dp, VECTOR), room(dp * dp, VECTOR)
-    sums = room(levels(cuts), out.shape[1])
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)

@@ -31,7 +31,8 @@ def sum_blocks(
     Parameters
     ----------
     kernel : callable
-        Called with rows, weights, cuts between subtrees, `arguments` and the array for the sums of each subtree.
+        Called with rows, weights, cuts between subtrees, `arguments`, an array to fold sums in, and that for the sums
+        of each subtree.
     chunk : Chunk
         The rows.
     size : int
@@ -51,8 +52,9 @@ def sum_blocks(
 
     def run(begin: int, end: int) -> None:
         rows = chunk.rows(cuts[begin] * BLOCK_ROWS, cuts[end] * BLOCK_ROWS).packed()
+        sums = np.empty((level + 2, size))  # a subtree of each level, and a block
         weight = NOTHING if rows.weight is None else _read_only(rows.weight)
-        kernel(_read_only(rows.x), weight, cuts[begin : end + 1] - cuts[begin], *arguments, out[begin:end])
+        kernel(_read_only(rows.x), weight, cuts[begin : end + 1] - cuts[begin], *arguments, sums, out[begin:end])
 
     share_out(run, len(nodes), most >> level)
     return _fold(nodes, out)

@@ -126,21 +126,20 @@ def screened_log_densities(
     First what matters if the largest log-density of a row is as large as guessed, then what else matters now that
     it is known. A NaN among the bounds is completed, so none is lost.
     """
-    for k in range(factors.shape[0]):
-        count, reach = ZERO, splat(least[k])
+    for known in range(2):
+        for k in range(factors.shape[0]):
+            count, reach = ZERO, splat(least[k])
+            for s in range(0, TILE, 8):
+                v = load(bounds, k, s)
+                bits = bits_above(v, load(guess, s) + reach)
+                if known:
+                    bits = bits_above(v, load(top, s) + reach) & ~bits
+                else:
+                    store(joint, k, s, splat(-np.inf))
+                count = append(bits, s, chosen, count)
+            complete(zr, factors[k], offsets[k], peaks[k], chosen, count, zc, joint, k)
         for s in range(0, TILE, 8):
-            store(joint, k, s, splat(-np.inf))
-            count = append(bits_above(load(bounds, k, s), load(guess, s) + reach), s, chosen, count)
-        complete(zr, factors[k], offsets[k], peaks[k], chosen, count, zc, joint, k)
-    for s in range(0, TILE, 8):
-        store(top, s, largest(joint, s))
-    for k in range(factors.shape[0]):
-        count, reach = ZERO, splat(least[k])
-        for s in range(0, TILE, 8):
-            v = load(bounds, k, s)
-            done = bits_above(v, load(guess, s) + reach)
-            count = append(bits_above(v, load(top, s) + reach) & ~done, s, chosen, count)
-        complete(zr, factors[k], offsets[k], peaks[k], chosen, count, zc, joint, k)
+            store(top, s, largest(joint, s))
 
 
 @jit

@@ -320,17 +320,6 @@ def fold(
         blocks //= 2
 
 
-@jit
-def levels(cuts: IntArray) -> int:
-    """Return how many subtrees `fold` may hold at once."""
-    most = 1
-    for i in range(cuts.shape[0] - 1):
-        blocks = cuts[i + 1] - cuts[i]
-        while blocks >> most:
-            most += 1
-    return most + 1
-
-
 @inline_jit
 def total(w: FloatArray) -> Any:
     """Return the vector of sums of the weights of a tile."""
