@@ -110,6 +110,14 @@ def test_the_posterior_is_the_composed_one(name, d, k, n):
 
 
 @every_structure
+def test_a_tie_goes_to_the_first_component(name):
+    model, params, chunk = _problem(name, 3, 9, 200, weighted=False)
+    blank = model.family.blank(params.components.frame, 9)
+    found = model.posterior_rows(MixtureParams(weights=np.full(9, 1 / 9), components=blank), chunk, False)
+    np.testing.assert_array_equal(found.labels, 0)
+
+
+@every_structure
 @pytest.mark.parametrize("d", [1, 3])
 def test_threads_and_chunks_change_no_bit(name, d):
     model, params, chunk = _problem(name, d, 3, 5 * BLOCK_ROWS + 100)
