@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.blocks import posterior_rows
 from mixtura.em import EMResult, Status, drive, evaluate, observe
 from mixtura.estimators.progress import printer
@@ -158,15 +158,15 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
     def predict(self, X: Any) -> IntArray:
         """Return the most probable component of each row of `X`, (n,)."""
-        return self._posterior(X).labels
+        return self._posterior(X, "labels").labels
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the probability of each component for each row of `X`, (n, k)."""
-        return self._posterior(X, proba=True).resp
+        return self._posterior(X, "shares").resp
 
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-density of each row of `X`, (n,), natural logarithm."""
-        return self._posterior(X).loglik
+        return self._posterior(X, "densities").loglik
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log-density of the rows of `X`, weighted by `sample_weight` (n,)."""
@@ -227,14 +227,14 @@ class BaseMixture(DensityMixin, BaseEstimator):
             init.survey(source, self.model_.family)  # names a value that cannot be
         return float(stats.loglik), float(stats.weight)
 
-    def _posterior(self, X: Any, *, proba: bool = False) -> Posterior:
+    def _posterior(self, X: Any, wanted: Wanted) -> Posterior:
         """Return what the mixture knows of each row of `X`, after checking them."""
         check_is_fitted(self)
         source = read(self, X, reset=False)
         compiled = self.model_.compiles(source.n_rows, source.n_features)
 
         def step(chunk: Chunk) -> Posterior:
-            found = posterior_rows(self.model_, self.params_, chunk, compiled=compiled, proba=proba)
+            found = posterior_rows(self.model_, self.params_, chunk, compiled=compiled, wanted=wanted)
             if not (compiled and np.isfinite(found.loglik).all()):  # a kernel lets no NaN or infinity pass unseen
                 init.check_chunk(chunk, self.model_.family, source.names)
             return found
