@@ -102,18 +102,18 @@ def test_the_posterior_is_the_composed_one(name, d, k, n):
     """Components and rows on both sides of the squares of eight in which responsibilities are written."""
     model, params, chunk = _problem(name, d, k, n, weighted=False)
     loglik, resp = model.posterior(params, chunk.x)
-    for proba in (True, False):
-        found = model.posterior_rows(params, chunk, proba)
-        np.testing.assert_allclose(found.loglik, loglik, rtol=1e-12)
+    for wanted in ("labels", "densities", "shares"):
+        found = model.posterior_rows(params, chunk, wanted)
         np.testing.assert_array_equal(found.labels, resp.argmax(axis=1))
-        np.testing.assert_allclose(found.resp, resp if proba else resp[:0], rtol=1e-11, atol=1e-300)
+        np.testing.assert_allclose(found.loglik, loglik[: 0 if wanted == "labels" else n], rtol=1e-12)
+        np.testing.assert_allclose(found.resp, resp[: n if wanted == "shares" else 0], rtol=1e-11, atol=1e-300)
 
 
 @every_structure
 def test_a_tie_goes_to_the_first_component(name):
     model, params, chunk = _problem(name, 3, 9, 200, weighted=False)
     blank = model.family.blank(params.components.frame, 9)
-    found = model.posterior_rows(MixtureParams(weights=np.full(9, 1 / 9), components=blank), chunk, False)
+    found = model.posterior_rows(MixtureParams(weights=np.full(9, 1 / 9), components=blank), chunk, "labels")
     np.testing.assert_array_equal(found.labels, 0)
 
 
@@ -153,6 +153,7 @@ def test_no_nan_passes_unseen(name, d, where):
             stats = _fold(model, bad, Chunk(x), compiled)
         assert np.isnan(stats.loglik)
         assert not stats.is_finite()
+    assert np.isnan(model.posterior_rows(bad, Chunk(x), "labels").loglik).any()  # labels have no place for a NaN
 
 
 @every_structure

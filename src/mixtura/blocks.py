@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from mixtura._types import Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Model, Posterior
 from mixtura.stats import Forest, Stats
@@ -24,12 +25,12 @@ def fold_blocks(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool) 
     return forest
 
 
-def posterior_rows(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool, proba: bool) -> Posterior:
-    """Return what a model knows of each row of a chunk; responsibilities only with `proba`."""
+def posterior_rows(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool, wanted: Wanted) -> Posterior:
+    """Return what a model knows of each row of a chunk; no more than is wanted."""
     if compiled:
-        return model.posterior_rows(params, chunk, proba)
+        return model.posterior_rows(params, chunk, wanted)
     parts = []
     for block in chunk.split(BLOCK_ROWS):
         loglik, resp = model.posterior(params, block.packed().x)
-        parts.append(Posterior(loglik, resp.argmax(axis=1), resp if proba else resp[:0]))
+        parts.append(Posterior(loglik, resp.argmax(axis=1), resp if wanted == "shares" else resp[:0]))
     return Posterior.join(parts)

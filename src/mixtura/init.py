@@ -244,7 +244,7 @@ def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
     unit = Gaussian(Diag())
     if n * k * d >= COMPILED_WORK and unit.fused(k, d):
         theta = unit.with_means(unit.blank(Frame.identity(d), k), centres)
-        return unit.posterior_rows(np.zeros(k), theta, points, False).labels
+        return unit.posterior_rows(np.zeros(k), theta, points, "labels").labels
     labels: IntArray = _squared_distance(points, centres).argmin(axis=1)
     return labels
 

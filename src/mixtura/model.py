@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
-from mixtura._types import Array, BoolArray, FloatArray, IntArray
+from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.frame import Frame
 from mixtura.grid import Chunk
 from mixtura.stats import Forest, Node, Stats, Sums
@@ -64,7 +64,7 @@ class Posterior:
 
     Attributes
     ----------
-    loglik : (n,) array
+    loglik : (n,) array, or (0,) where nobody asked
         Log-densities.
     labels : (n,) array of int
         Most probable components.
@@ -96,7 +96,7 @@ class Model(Protocol[P, S]):
     def posterior(self, params: P, x: FloatArray, /) -> tuple[FloatArray, FloatArray]:
         """Return log-densities (n,) and responsibilities (n, k) of rows, by composed NumPy."""
 
-    def posterior_rows(self, params: P, chunk: Chunk, proba: bool, /) -> Posterior:
+    def posterior_rows(self, params: P, chunk: Chunk, wanted: Wanted, /) -> Posterior:
         """Return the posterior of rows by a compiled kernel."""
 
     def compiles(self, n_rows: int, n_features: int, /) -> bool:
@@ -178,7 +178,7 @@ class Family(Protocol[T, M]):
         It may leave a row out of the sums of a component whose density is less than `negligible` of the mixture's.
         """
 
-    def posterior_rows(self, log_weights: FloatArray, theta: T, x: Array, proba: bool, /) -> Posterior:
+    def posterior_rows(self, log_weights: FloatArray, theta: T, x: Array, wanted: Wanted, /) -> Posterior:
         """Run the kernel of the posterior over rows."""
 
 

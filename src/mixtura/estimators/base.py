@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.em import EMResult, State, Status, drive, evaluate, observe
 from mixtura.estimators.prediction import posteriors, write_predictions
 from mixtura.estimators.progress import printer
@@ -245,11 +245,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
     def predict(self, X: Any) -> IntArray:
         """Return the most probable component of each row of `X`, (n,)."""
-        return self._posterior(X).labels
+        return self._posterior(X, "labels").labels
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the probability of each component for each row of `X`, (n, k)."""
-        return self._posterior(X, proba=True).resp
+        return self._posterior(X, "shares").resp
 
     def predict_to(self, X: Any, path: str | PathLike[str]) -> None:
         """Write label, probabilities and log-density of each row of `X` to a file, as they are found.
@@ -276,7 +276,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-density of each row of `X`, (n,), natural logarithm."""
-        return self._posterior(X).loglik
+        return self._posterior(X, "densities").loglik
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log-density of the rows of `X`, weighted by `sample_weight` (n,)."""
@@ -337,12 +337,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
             init.survey(source, self.model_.family)  # names a value that cannot be
         return float(stats.loglik), float(stats.weight)
 
-    def _posterior(self, X: Any, *, proba: bool = False) -> Posterior:
+    def _posterior(self, X: Any, wanted: Wanted) -> Posterior:
         """Return what the mixture knows of each row of `X`, after checking them."""
         check_is_fitted(self)
         source = read(self, X, reset=False)
         with using_threads(self.n_threads):
-            return Posterior.join(list(posteriors(source, self.model_, self.params_, proba=proba)))
+            return Posterior.join(list(posteriors(source, self.model_, self.params_, wanted)))
 
 
 def _ignore(state: State[Any]) -> None:

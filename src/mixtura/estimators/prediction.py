@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mixtura import init
-from mixtura._types import Array, IntArray
+from mixtura._types import Array, IntArray, Wanted
 from mixtura.blocks import posterior_rows
 from mixtura.grid import Chunk
 from mixtura.model import Posterior, Source
@@ -32,23 +32,23 @@ class Summary:
 
 
 def posteriors(
-    source: Source, model: Mixture[Any], params: MixtureParams[Any], *, proba: bool, most: int | None = None
+    source: Source, model: Mixture[Any], params: MixtureParams[Any], wanted: Wanted, most: int | None = None
 ) -> Iterator[Posterior]:
-    """Yield what a mixture knows of the rows of `source`, at most so many at a time; refuse values that cannot be."""
+    """Yield what is wanted of the rows of `source`, at most so many at a time; refuse values that cannot be."""
     compiled = model.compiles(source.n_rows, source.n_features)
     first = 0
-    for found, bad in source.map_rows(partial(_step, model, params, compiled=compiled, proba=proba), most):
+    for found, bad in source.map_rows(partial(_step, model, params, compiled=compiled, wanted=wanted), most):
         if bad:
             init.refuse(bad, first, source, model.family)
-        first += len(found.loglik)
+        first += len(found.labels)
         yield found
 
 
 def _step(
-    model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, compiled: bool, proba: bool
+    model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, compiled: bool, wanted: Wanted
 ) -> tuple[Posterior, init.Bad | None]:
     """Return what a mixture knows of each row of a chunk, and the first value that cannot be."""
-    found = posterior_rows(model, params, chunk, compiled=compiled, proba=proba)
+    found = posterior_rows(model, params, chunk, compiled=compiled, wanted=wanted)
     trusted = compiled and np.isfinite(found.loglik).all()  # a kernel lets no NaN or infinity pass unseen
     return found, None if trusted else init.find_bad(chunk, model.family)
 
@@ -61,7 +61,8 @@ def write_predictions(
     counts, loglik, n_rows = np.zeros(k, dtype=np.int64), 0.0, 0
     with ExitStack() as stack:
         write: Write | None = stack.enter_context(open_sink(path, source.n_rows)) if path else None
-        for found in posteriors(source, model, params, proba=write is not None, most=PIECE_VALUES // k):
+        wanted: Wanted = "densities" if write is None else "shares"
+        for found in posteriors(source, model, params, wanted, PIECE_VALUES // k):
             if write is not None:
                 write(_columns(found))
             counts += np.bincount(found.labels, minlength=k)

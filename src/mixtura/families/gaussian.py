@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import Array, BoolArray, FloatArray, IntArray
+from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.linalg import ratio
@@ -184,10 +184,10 @@ class Gaussian:
         for node, sums in self.covariance.kernel(d).e_blocks(chunk, theta.pivot, least, *density):
             yield node, float(sums[0]), float(sums[1]), self.covariance.unpack(sums[2:], k, d)
 
-    def posterior_rows(self, log_weights: FloatArray, theta: GaussianParams, x: Array, proba: bool) -> Posterior:
+    def posterior_rows(self, log_weights: FloatArray, theta: GaussianParams, x: Array, wanted: Wanted) -> Posterior:
         """Run the compiled kernel of the posterior over rows."""
         kernel = self.covariance.kernel(theta.means.shape[1])
-        return Posterior(*kernel.posterior_rows(x, *self._kernel_density(log_weights, theta), proba=proba))
+        return Posterior(*kernel.posterior_rows(x, *self._kernel_density(log_weights, theta), wanted=wanted))
 
     def _kernel_density(self, log_weights: FloatArray, theta: GaussianParams) -> tuple[FloatArray, ...]:
         """Return what a kernel makes densities of."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura._types import BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.linalg import ratio
 from mixtura.frame import Frame
 from mixtura.model import Event
@@ -103,7 +103,7 @@ class Poisson:
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError("the Poisson family has no compiled kernel")
 
-    def posterior_rows(self, log_weights: FloatArray, theta: Any, x: Any, proba: bool) -> Any:
+    def posterior_rows(self, log_weights: FloatArray, theta: Any, x: Any, wanted: Wanted) -> Any:
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError("the Poisson family has no compiled kernel")
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mixtura._types import Array, FloatArray, IntArray
+from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, fnma, hsum, load, splat, store
 from mixtura.kernels.tile import (
@@ -31,7 +32,6 @@ from mixtura.kernels.tile import (
     room,
     softmax,
     total,
-    write_posterior,
     write_row,
 )
 from mixtura.stats import Node
@@ -163,11 +163,11 @@ def posterior(
     means: FloatArray,  # IN (k, d)
     factors: FloatArray,  # IN (k, d)
     peaks: FloatArray,  # IN (k,)
-    loglik: FloatArray,  # OUT (n,)
+    loglik: FloatArray,  # OUT (n,) or (0,)
     labels: IntArray,  # OUT (n,)
     resp: FloatArray,  # OUT (n, k) or (0, k)
 ) -> None:
-    """Write log-density, most probable component and responsibilities of each row."""
+    """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
     no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
@@ -179,7 +179,6 @@ def posterior(
         fill(x, row, count, shift, scale, no_rows, zt)
         ahead = x[row + TILE : row + 2 * TILE]
         log_densities(zt, means, factors, peaks, ahead, joint)
-        softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 
 
@@ -194,10 +193,10 @@ def e_blocks(
     return sum_blocks(e_step, chunk, 2 + k * (1 + 2 * d), k * (12 * d + 100), *pack(*density), constant(pivot))
 
 
-def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Return log-densities, labels and, with `proba`, responsibilities of rows; `density` as for `pack`."""
+def posterior_rows(x: Array, *density: FloatArray, wanted: Wanted) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities, labels and responsibilities of rows, as far as wanted; `density` as for `pack`."""
     k, d = density[2].shape
-    return map_rows(posterior, x, k, k * (6 * d + 100), *pack(*density), proba=proba)
+    return map_rows(posterior, x, k, k * (6 * d + 100), *pack(*density), wanted=wanted)
 
 
 def pack(

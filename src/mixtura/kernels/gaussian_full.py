@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mixtura._types import Array, FloatArray, IntArray
+from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.panel import ACCUMULATORS, CIRCLE, Shape, circle, load_panel, load_strip, outer, store_panel
+from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.screen import bound, promising, screened_log_densities
 from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
@@ -34,7 +35,6 @@ from mixtura.kernels.tile import (
     softmax,
     total,
     up_to,
-    write_posterior,
     write_row,
 )
 from mixtura.kernels.whiten import QUAD, log_densities, pack
@@ -250,11 +250,11 @@ def posterior(
     factors: FloatArray,  # IN (k, height, 4)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
-    loglik: FloatArray,  # OUT (n,)
+    loglik: FloatArray,  # OUT (n,) or (0,)
     labels: IntArray,  # OUT (n,)
     resp: FloatArray,  # OUT (n, k) or (0, k)
 ) -> None:
-    """Write log-density, most probable component and responsibilities of each row."""
+    """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     d8 = (x.shape[1] + 7) // 8 * 8
     no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
     k = factors.shape[0]
@@ -266,7 +266,6 @@ def posterior(
         fill(x, row, count, shift, scale, no_rows, zt)
         ahead = x[row + TILE : row + 2 * TILE]
         log_densities(QUAD, zt, factors, offsets, peaks, ahead, joint)
-        softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 
 
@@ -289,7 +288,7 @@ def e_blocks(
     )
 
 
-def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Return log-densities, labels and, with `proba`, responsibilities of rows; `density` as for `pack`."""
+def posterior_rows(x: Array, *density: FloatArray, wanted: Wanted) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities, labels and responsibilities of rows, as far as wanted; `density` as for `pack`."""
     k, d = density[2].shape
-    return map_rows(posterior, x, k, k * (d * d + 8 * d + 100), *pack(QUAD, *density), proba=proba)
+    return map_rows(posterior, x, k, k * (d * d + 8 * d + 100), *pack(QUAD, *density), wanted=wanted)

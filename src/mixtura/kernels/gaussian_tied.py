@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mixtura._types import Array, FloatArray, IntArray
+from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.gaussian_narrow import add_moments as add_scatter
 from mixtura.kernels.panel import store_panel
+from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
@@ -37,7 +38,6 @@ from mixtura.kernels.tile import (
     softmax,
     total,
     up_to,
-    write_posterior,
     write_row,
 )
 from mixtura.kernels.whiten import PAIR, pack, whitened
@@ -197,11 +197,11 @@ def posterior(
     factor: FloatArray,  # IN (height, 2)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
-    loglik: FloatArray,  # OUT (n,)
+    loglik: FloatArray,  # OUT (n,) or (0,)
     labels: IntArray,  # OUT (n,)
     resp: FloatArray,  # OUT (n, k) or (0, k)
 ) -> None:
-    """Write log-density, most probable component and responsibilities of each row."""
+    """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, dp = offsets.shape
     d8 = (x.shape[1] + 7) // 8 * 8
     no_rows, zt, yt = room(ZERO, VECTOR), room(d8, TILE), room(dp, TILE)
@@ -213,7 +213,6 @@ def posterior(
         fill(x, row, count, shift, scale, no_rows, zt)
         ahead = x[row + TILE : row + 2 * TILE]
         log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
-        softmax(joint, top, density)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 
 
@@ -231,7 +230,7 @@ def e_blocks(
     return sum_blocks(e_step, chunk, size, work, *pack(PAIR, *density), padded(pivot, dp), constant(np.zeros((1, dp))))
 
 
-def posterior_rows(x: Array, *density: FloatArray, proba: bool) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Return log-densities, labels and, with `proba`, responsibilities of rows; `density` as for `pack`."""
+def posterior_rows(x: Array, *density: FloatArray, wanted: Wanted) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities, labels and responsibilities of rows, as far as wanted; `density` as for `pack`."""
     k, d = density[2].shape
-    return map_rows(posterior, x, k, k * (3 * d + 100) + d * d, *pack(PAIR, *density), proba=proba)
+    return map_rows(posterior, x, k, k * (3 * d + 100) + d * d, *pack(PAIR, *density), wanted=wanted)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels.threads import allowed_threads, share_out
 from mixtura.stats import Node
@@ -73,13 +73,14 @@ def _fold(nodes: list[Node], sums: FloatArray) -> Iterator[tuple[Node, FloatArra
 
 
 def map_rows(
-    kernel: Kernel, x: Any, k: int, work: int, *arguments: Any, proba: bool
+    kernel: Kernel, x: Any, k: int, work: int, *arguments: Any, wanted: Wanted
 ) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Return log-densities (n,), labels (n,) and responsibilities, (n, k) or without `proba` (0, k), of rows."""
+    """Return log-densities (n,), labels (n,) and responsibilities (n, k) of rows; n is 0 in what is not wanted."""
     n, d = x.shape
     blocks = -(-n // BLOCK_ROWS)
     piece = BLOCK_ROWS * max(1, min(blocks // (SUBTREES * allowed_threads()), _blocks_a_slice(d, work)))
-    loglik, labels, resp = np.empty(n), np.empty(n, dtype=np.int64), np.empty((n if proba else 0, k))
+    labels = np.empty(n, dtype=np.int64)
+    loglik, resp = np.empty(0 if wanted == "labels" else n), np.empty((n if wanted == "shares" else 0, k))
 
     def run(begin: int, end: int) -> None:
         rows = slice(begin * piece, end * piece)

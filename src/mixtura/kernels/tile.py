@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mixtura._types import Array, FloatArray, IntArray
+from mixtura._types import Array, FloatArray
 from mixtura.kernels._jit import inline_jit, jit
-from mixtura.kernels.panel import Shape, flip, load_panel, store_panel
+from mixtura.kernels.panel import Shape, flip, store_panel
 from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, splat, store, vmax, vsqrt
 
 # Sizes are numbers of NumPy, not Python: to Numba a literal is a type, for which a function is compiled again.
@@ -240,57 +240,6 @@ def normalize_roots(
             store(joint, k, s, root)
             count = fma(root, root, count)
         store(counts, k, 0, count)
-
-
-@jit
-def write_posterior(
-    joint: FloatArray,  # IN roots of shares (k, TILE), OUT responsibilities if these are wanted
-    top: FloatArray,  # IN (TILE,), OUT labels
-    density: FloatArray,  # IN (TILE,)
-    row: int,
-    count: int,
-    loglik: FloatArray,  # OUT (n,)
-    labels: IntArray,  # OUT (n,)
-    resp: FloatArray,  # OUT (n, k); or (0, k) where nobody asks for them
-) -> None:
-    """Write log-density, most probable component and responsibilities of `count` rows."""
-    one = splat(1.0)
-    densities, best = loglik[row : row + count], labels[row : row + count]  # LLVM vectorizes over slices only
-    for s in range(0, TILE, 8):
-        store(top, s, fma(splat(LN4), load(top, s), log(load(density, s))))
-    for s in range(count):
-        densities[s] = top[s]
-    for s in range(0, TILE, 8):
-        label = splat(0.0)
-        for i in range(joint.shape[0] - 1, -1, -1):
-            label = select(load(joint, i, s) - one, label, splat(float(i)))  # the largest has a root of 1
-        store(top, s, label)
-    for s in range(count):
-        best[s] = int(top[s])
-    if resp.shape[0]:
-        write_responsibilities(joint, density, resp[row : row + count])
-
-
-@jit
-def write_responsibilities(
-    joint: FloatArray,  # IN roots of shares (k, TILE), OUT responsibilities
-    density: FloatArray,  # IN (TILE,)
-    rows: FloatArray,  # OUT (count, k)
-) -> None:
-    """Write the responsibilities of a tile, in squares of eight rows and components as far as these go."""
-    (count, k), one = rows.shape, splat(1.0)
-    for s in range(0, TILE, 8):
-        share = one / load(density, s)
-        for i in range(k):
-            root = load(joint, i, s)
-            store(joint, i, s, root * root * share)
-    whole = k // 8 * 8
-    for s in range(0, count // 8 * 8, 8):
-        for i in range(0, whole, 8):
-            store_panel(SQUARE, rows, s, i, flip(load_panel(SQUARE, joint, i, s)))
-    for s in range(count):
-        for i in range(whole if s < count // 8 * 8 else 0, k):
-            rows[s, i] = joint[i, s]
 
 
 # -------------------------------------------------------------------------------- sums out

@@ -23,5 +23,5 @@ def warm_up() -> Iterator[str]:
     for name, (kernel, factor) in kernels.items():
         density = (*frame, unit, factor, peaks)
         list(kernel.e_blocks(Chunk(x), unit, peaks, *density))
-        kernel.posterior_rows(x, *density, proba=False)
+        kernel.posterior_rows(x, *density, wanted="labels")
         yield name

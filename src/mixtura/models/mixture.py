@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from mixtura._types import Array, FloatArray, IntArray
+from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.blocks import fold_blocks
 from mixtura.families.linalg import is_occupied
 from mixtura.grid import BLOCK_ROWS, Chunk
@@ -105,13 +105,15 @@ class Mixture(Generic[T]):
         for node, loglik, weight, sums in subtrees:
             yield node, MixtureStats(loglik=loglik, weight=weight, pivot=pivot, components=sums, negligible=negligible)
 
-    def posterior_rows(self, params: MixtureParams[T], chunk: Chunk, proba: bool) -> Posterior:
+    def posterior_rows(self, params: MixtureParams[T], chunk: Chunk, wanted: Wanted) -> Posterior:
         """Return the posterior of rows by the family's compiled kernel; hopeless rows as in `posterior`."""
-        found = self.family.posterior_rows(log_weights(params), params.components, chunk.x, proba)
+        found = self.family.posterior_rows(log_weights(params), params.components, chunk.x, wanted)
+        if wanted == "labels" and (found.labels < 0).any():  # densities tell what is wrong with a row
+            return self.posterior_rows(params, chunk, "densities")
         hopeless = np.isneginf(found.loglik)
         if hopeless.any():
             found.labels[hopeless] = params.weights.argmax()
-            if proba:
+            if wanted == "shares":
                 found.resp[hopeless] = params.weights
         return found
 
