@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import narwhals as nw
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -233,6 +234,11 @@ def test_a_spool_changes_no_bit(writer, spool, tmp_path, small_chunks):
 @pytest.mark.parametrize("writer", [npy, npy_fortran, npy_plain, parquet_files, hdf5_array, sequence, call_for_batches])
 @pytest.mark.parametrize("spool", [True, False])
 def test_every_real_dtype_keeps_its_values(writer, dtype, spool, tmp_path):
+    if (writer, dtype) == (call_for_batches, "float16"):
+        pa = pytest.importorskip("pyarrow")
+        half = pa.table({"a": pa.array([], pa.float16())})
+        if nw.from_native(half)["a"].dtype == nw.Unknown:
+            pytest.skip("this narwhals does not know Arrow's half floats")
     x, weight = make_rows(BLOCK_ROWS + 9)
     x = x > 100 if dtype == "bool" else np.clip(x, 0, 250).astype(dtype)
     data, options = writer(tmp_path, x, weight)
