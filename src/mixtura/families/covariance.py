@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.stats import Sums
 
 
@@ -135,6 +135,20 @@ class Covariance(ABC, Generic[M]):
     @abstractmethod
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         """Return them as (k, d, d) matrices."""
+
+    @abstractmethod
+    def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
+        """Return the covariances of these columns, in the shape of the structure."""
+
+    @abstractmethod
+    def regress(
+        self, covariances: FloatArray, rest: IntArray, given: IntArray, floor: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return what regression of the columns `rest` on the columns `given` yields (formula U2).
+
+        Slopes (k, r, g), or (1, r, g) where all components share them; the covariances that remain, and their factors,
+        in the shape of the structure.
+        """
 
     def check_factors(self, covariances: FloatArray, factors: FloatArray) -> None:
         """Raise a `ValueError` unless the factors are those of these covariances, which so are positive definite."""

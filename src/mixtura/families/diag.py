@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance, Moments, split
 from mixtura.families.linalg import ratio
 
@@ -75,6 +75,15 @@ class Diag(Covariance[Moments]):
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * scale**2
 
+    def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
+        return covariances[:, columns]
+
+    def regress(
+        self, covariances: FloatArray, rest: IntArray, given: IntArray, floor: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        remaining = self.select(covariances, rest)  # columns are independent within a component
+        return np.zeros((1, len(rest), len(given))), remaining, 1.0 / np.sqrt(remaining)
+
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, :, None] * np.eye(d)
 
@@ -128,6 +137,9 @@ class Spherical(Diag):
 
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * float(scale[0]) ** 2
+
+    def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
+        return covariances
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, None, None] * np.eye(d)

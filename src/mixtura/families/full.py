@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance, M, Moments, PooledMoments, split
 from mixtura.families.linalg import from_triangle, invert_lower, log_diagonal, ratio, well_conditioned
 
@@ -44,6 +44,22 @@ class _Matrices(Covariance[M]):
 
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * scale[:, None] * scale
+
+    def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
+        return covariances[..., columns[:, None], columns]
+
+    def regress(
+        self, covariances: FloatArray, rest: IntArray, given: IntArray, floor: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        order, g, r = np.concatenate([given, rest]), len(given), len(rest)
+        # With the given columns first, one Cholesky factor holds it all, and nothing is subtracted.
+        ordered = self.select(covariances, order).reshape(-1, g + r, g + r)
+        _, roots, _ = well_conditioned(ordered, floor[order])
+        slopes = roots[:, g:, :g] @ invert_lower(roots[:, :g, :g])
+        shape = (*covariances.shape[:-2], r, r)
+        remaining = roots[:, g:, g:]
+        factors = invert_lower(remaining)
+        return slopes, (remaining @ np.swapaxes(remaining, -1, -2)).reshape(shape), factors.reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,22 @@ class Gaussian:
         factors = self.covariance.scale_factors(factors, 1 / theta.frame.scale)
         return replace(theta, factors=factors, covariances=self.covariance.invert(factors))
 
+    def marginal(self, theta: GaussianParams, columns: IntArray) -> GaussianParams:
+        """Return the parameters of these columns, in this order (formula U1)."""
+        frame = theta.frame.select(columns)
+        covariances = self.covariance.select(theta.covariances, columns)
+        return self._assemble(frame, theta.means[:, columns], covariances)[0]
+
+    def regress(self, theta: GaussianParams, rest: IntArray, given: IntArray) -> tuple[FloatArray, GaussianParams]:
+        """Return the slopes (k or 1, r, g) of the columns `rest` on the columns `given`, and what remains of `rest`.
+
+        The means that remain are those at the means of what is given (formula U2).
+        """
+        slopes, remaining, factors = self.covariance.regress(theta.covariances, rest, given, theta.frame.floor)
+        means = theta.means[:, rest]
+        frame = theta.frame.select(rest)
+        return slopes, GaussianParams(frame=frame, means=means, covariances=remaining, factors=factors, pivot=means)
+
     def _assemble(self, frame: Frame, means: FloatArray, covariances: FloatArray) -> tuple[GaussianParams, list[Event]]:
         kept, factors, raised = self.covariance.factorize(covariances, frame.floor)
         theta = GaussianParams(frame=frame, means=means, covariances=kept, factors=factors, pivot=means)
