@@ -28,7 +28,7 @@ def no_spread(regression: Regression, x: FloatArray, resp: FloatArray) -> FloatA
 
 def standard_deviations(regression: Regression, x: FloatArray, resp: FloatArray) -> FloatArray:
     """Return the conditional standard deviations (n, r)."""
-    return np.sqrt(np.diagonal(regression.covariances(x, resp), axis1=1, axis2=2))
+    return np.sqrt(regression.variances(x, resp))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +54,9 @@ class _Found:
 def regressions(source: Source, regression: Regression, spread: Spread) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Yield conditional means and their spread at the rows of `source`, some at a time; refuse rows that cannot be."""
     compiled = regression.model.compiles(source.n_rows, source.n_features)
-    k, r = regression.rest.means.shape
     step = partial(_step, regression, spread, compiled=compiled)
     first = 0
-    for found in source.map_rows(step, PIECE_VALUES // max(k, r * r)):
+    for found in source.map_rows(step, PIECE_VALUES // regression.model.n_components):
         if found.bad:
             init.refuse(found.bad, first, source, regression.family)
         if found.lost is not None:

@@ -70,16 +70,30 @@ class Regression:
         mean = np.einsum("nk,knr->nr", resp, self._component_means(x))
         return self.rest.frame.leave(mean)
 
+    def variances(self, x: FloatArray, resp: FloatArray) -> FloatArray:
+        """Return the conditional variances (n, r) at rows (n, g) with responsibilities (n, k) (formula U4)."""
+        gaps = self._gaps(x, resp)
+        k, _, r = gaps.shape
+        within = np.einsum("nk,kr->nr", resp, self.family.covariance.variances(self.rest.covariances, k, r))
+        between = np.einsum("nk,knr->nr", resp, gaps**2)
+        variances: FloatArray = (within + between) / self.rest.frame.scale**2
+        return variances
+
     def covariances(self, x: FloatArray, resp: FloatArray) -> FloatArray:
         """Return the conditional covariances (n, r, r) at rows (n, g) with responsibilities (n, k) (formula U4)."""
-        means = self._component_means(x)
-        k, r = self.rest.means.shape
-        gaps = means - np.einsum("nk,knr->nr", resp, means)
-        between = np.einsum("knr,kns->nrs", resp.T[:, :, None] * gaps, gaps)
+        gaps = self._gaps(x, resp)
+        k, _, r = gaps.shape
         within = np.einsum("nk,krs->nrs", resp, self.family.covariance.expand(self.rest.covariances, k, r))
+        between = np.einsum("knr,kns->nrs", resp.T[:, :, None] * gaps, gaps)
         scale = self.rest.frame.scale
-        total: FloatArray = (within + between) / scale[:, None] / scale
-        return total
+        covariances: FloatArray = (within + between) / scale[:, None] / scale
+        return covariances
+
+    def _gaps(self, x: FloatArray, resp: FloatArray) -> FloatArray:
+        """Return how far each component's conditional mean is from that of all, (k, n, r)."""
+        means = self._component_means(x)
+        gaps: FloatArray = means - np.einsum("nk,knr->nr", resp, means)
+        return gaps
 
     def _component_means(self, x: FloatArray) -> FloatArray:
         """Return the conditional mean of each component in frame coordinates, (k, n, r)."""
