@@ -1,6 +1,7 @@
 """Distribution function and quantiles of a mixture on the line, against the error function, quadrature and laws."""
 
 import math
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mixtura import GaussianMixture
+from mixtura.models.univariate import Univariate
 
 SHAPES = {
     "one": ([1.0], [3.0], [2.0]),
@@ -66,7 +68,7 @@ def test_the_distribution_is_the_integral_of_the_density():
     mixture = line(*SHAPES["overlap"])
     edges = np.linspace(-8, 8, 33)
     nodes, weights = np.polynomial.legendre.leggauss(20)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         x = (a + b) / 2 + (b - a) / 2 * nodes
         integral = (b - a) / 2 * weights @ np.exp(mixture.score_samples(x))
         assert_allclose(mixture.cdf(b) - mixture.cdf(a), integral, rtol=0, atol=1e-14)
@@ -112,6 +114,14 @@ def test_quantiles_never_fall(shape):
     assert (np.diff(mixture.quantile(q)) >= 0).all()
     turned = rng.permutation(len(q))
     assert_array_equal(mixture.quantile(q[turned]), mixture.quantile(q)[turned])
+
+
+def test_steps_are_few_even_between_components(shape, monkeypatch):
+    steps = []
+    density = Univariate._density
+    monkeypatch.setattr(Univariate, "_density", lambda self, z: steps.append(len(z)) or density(self, z))
+    line(*shape).quantile(np.concatenate([Q, 0.5 + np.arange(-200, 200) * 2.0**-54]))
+    assert len(steps) < 2 * 120  # two tails; bisection alone takes some 50 to 100
 
 
 def test_an_offset_costs_no_more_than_its_last_bit():

@@ -12,6 +12,12 @@ from mixtura import GaussianMixture, MixtureModel, as_source, load
 from mixtura.families import Poisson
 from mixtura.grid import BLOCK_ROWS
 
+IN_UNITS = {
+    "full": lambda units: np.outer(units, units),
+    "tied": lambda units: np.outer(units, units),
+    "diag": np.square,
+    "spherical": lambda units: 1.0,
+}
 GIVEN = {2: [0], 3: [2, 0], 6: [4, 1, 2]}  # columns that are given, by the number of columns
 
 
@@ -19,12 +25,13 @@ GIVEN = {2: [0], 3: [2, 0], 6: [4, 1, 2]}  # columns that are given, by the numb
 def make_mixture(make_case):
     """Return a mixture with random parameters, and rows near it."""
 
-    def build(structure, d=3, k=3, seed=0, offset=0.0, scale=1.0, names=None):
+    def build(structure, d=3, k=3, seed=0, offset=0.0, names=None):
         case = make_case(structure, n=200, k=k, d=d, seed=seed, separation=1.5)
+        units = np.ones(d) if structure == "spherical" else np.resize([1.0, 40.0, 0.03], d)
         start = case.start
-        start["means_init"] = case.means * scale + offset
-        start["precisions_init"] = start["precisions_init"] / scale**2
-        x = case.x * scale + offset
+        start["means_init"] = case.means * units + offset
+        start["precisions_init"] = start["precisions_init"] / IN_UNITS[structure](units)
+        x = case.x * units + offset
         mixture = GaussianMixture(**start, max_iter=0).fit(x)
         if names is not None:
             mixture.feature_names_in_ = np.array(names, dtype=object)
@@ -142,6 +149,18 @@ def test_an_offset_costs_no_digits(make_mixture, structure, offset):
     assert_allclose(a.weights_, b.weights_, rtol=1e-11)
     assert_allclose(a.covariances_, b.covariances_, rtol=1e-11)
     assert_allclose(a.means_, b.means_ - offset, atol=4 * np.spacing(abs(offset)))
+
+
+def test_each_column_keeps_its_own_floor():
+    rng = np.random.default_rng(0)
+    wide, narrow = np.repeat([1.0, 1e-4], 500), rng.permutation(1000) / 1000
+    x = np.column_stack([1e13 + rng.integers(-9, 9, 1000), rng.normal(size=1000) * wide, narrow])
+    mixture = GaussianMixture(2, reg_covar=0, random_state=0).fit(x)
+    for given in ([0], [2, 0], [2]):
+        part = mixture.condition(dict(zip(given, x[0, given], strict=True)))
+        _, _, _, covariances = conditional_by_textbook(mixture, given, x[0, given])
+        assert_allclose(part.covariances_, covariances, rtol=1e-9)
+        assert np.sqrt(part.covariances_[:, -1, -1].min()) < 1
 
 
 def test_to_condition_and_to_take_a_marginal_commute(make_mixture, structure):
@@ -410,7 +429,7 @@ def test_conditions_that_cannot_be(make_mixture, structure, given, error, messag
         mixture.condition(given)
 
 
-def test_rows_that_cannot_be_regressed_on(make_mixture, path):
+def test_rows_that_cannot_be_regressed_on(make_mixture, path, monkeypatch):
     mixture, x = make_mixture("full", 3)
     rows = x[:, :2].copy()
     with pytest.raises(ValueError, match="all 3 columns are given"):
@@ -425,6 +444,15 @@ def test_rows_that_cannot_be_regressed_on(make_mixture, path):
     rows[7, 1] = -1e200
     with pytest.raises(ValueError, match="row 7: every component has density 0 there"):
         mixture.predict_given(rows, [0, 1])
+    rows[7, 1] = x[7, 1]
+    many = np.tile(rows, (20, 1))
+    many[3007, 0] = np.inf
+    monkeypatch.setattr("mixtura.estimators.regressing.PIECE_VALUES", 4)
+    with pytest.raises(ValueError, match="row 3007, column 0 is inf"):
+        mixture.predict_given(many, [0, 1])
+    many[3007, 0] = 1e200
+    with pytest.raises(ValueError, match="row 3007: every component"):
+        mixture.predict_given(many, [0, 1])
     rows[7, 1] = 1e9
     assert np.isfinite(mixture.predict_given(rows, [0, 1], return_cov=True)[1]).all()
 

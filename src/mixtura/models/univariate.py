@@ -24,7 +24,7 @@ class Univariate:
     frame : Frame
         Of one column.
     weights, means, sds : (k,) array
-        Of the components that have weight, in frame coordinates.
+        Of the components, in frame coordinates.
     """
 
     frame: Frame
@@ -35,10 +35,9 @@ class Univariate:
     @classmethod
     def of(cls, family: Gaussian, params: MixtureParams[GaussianParams]) -> Univariate:
         """Return a mixture of one column as what it is."""
-        theta, used = params.components, params.weights > 0
-        variances = family.covariance.variances(theta.covariances, len(used), 1)
-        weights = params.weights[used] / params.weights[used].sum()
-        return cls(theta.frame, weights, theta.means[used, 0], np.sqrt(variances[used, 0]))
+        theta, weights = params.components, params.weights
+        variances = family.covariance.variances(theta.covariances, len(weights), 1)
+        return cls(theta.frame, weights / weights.sum(), theta.means[:, 0], np.sqrt(variances[:, 0]))
 
     def cdf(self, x: FloatArray) -> FloatArray:
         """Return the probability of at most `x`, of any shape."""
