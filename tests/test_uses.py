@@ -152,15 +152,17 @@ def test_an_offset_costs_no_digits(make_mixture, structure, offset):
 
 
 def test_each_column_keeps_its_own_floor():
-    rng = np.random.default_rng(0)
-    wide, narrow = np.repeat([1.0, 1e-4], 500), rng.permutation(1000) / 1000
-    x = np.column_stack([1e13 + rng.integers(-9, 9, 1000), rng.normal(size=1000) * wide, narrow])
-    mixture = GaussianMixture(2, reg_covar=0, random_state=0).fit(x)
-    for given in ([0], [2, 0], [2]):
-        part = mixture.condition(dict(zip(given, x[0, given], strict=True)))
-        _, _, _, covariances = conditional_by_textbook(mixture, given, x[0, given])
-        assert_allclose(part.covariances_, covariances, rtol=1e-9)
-        assert np.sqrt(part.covariances_[:, -1, -1].min()) < 1
+    # The first column's floor, 2e-3, is wide beside the second component in the second column.
+    sds = np.array([[5.0, 1.0, 0.3], [5.0, 1e-4, 0.3]])
+    covariances = np.einsum("ki,kj->kij", sds, sds) * (0.5 + 0.5 * np.eye(3))
+    means = np.array([[1e13, 0, 0.5]] * 2)
+    rows = means[0] + 3 * np.array([[-1.0, -1, -1], [1, 1, 1]]) * sds[0]
+    mixture = GaussianMixture(2, weights_init=[0.5, 0.5], means_init=means, max_iter=0,
+                              precisions_init=np.linalg.inv(covariances)).fit(rows)  # fmt: skip
+    for given in ([0], [1], [1, 0], [2]):
+        part = mixture.condition(dict(zip(given, means[0, given], strict=True)))
+        _, _, _, expected = conditional_by_textbook(mixture, given, means[0, given])
+        assert_allclose(part.covariances_, expected, rtol=1e-9)
 
 
 def test_to_condition_and_to_take_a_marginal_commute(make_mixture, structure):
