@@ -20,6 +20,7 @@ from mixtura.persistence import decode, encode, read_array, read_json, write_ato
 
 FORMAT = "mixtura model"
 VERSION = 1  # of the file; newer code reads older files
+DERIVED = "derived"  # in the place of a result: of a mixture that follows from a fitted one and saw no rows itself
 OF_THE_RUN = {"callback", "checkpoint", "max_time"}  # options of one fit, not of the model
 
 _ESTIMATORS = {
@@ -40,7 +41,7 @@ def save(estimator: Any, path: str | PathLike[str]) -> None:
         "feature_names": getattr(estimator, "feature_names_in_", np.array([])).tolist() or None,
         "weights": encode(estimator.params_.weights),
         "components": encode(estimator.params_.components),
-        "result": _describe_result(estimator.result_) if hasattr(estimator, "result_") else None,
+        "result": _describe_result(estimator.result_) if hasattr(estimator, "result_") else DERIVED,
     }
     text = json.dumps(data, indent=1, allow_nan=False, default=np.ndarray.tolist)
     write_atomically(path, f"{text}\n".encode())
@@ -115,7 +116,7 @@ def _build(data: dict[str, Any]) -> Any:
         if not isinstance(names, list) or len(names) != data["n_features"]:
             raise ModelFileError(f"feature_names: expected {data['n_features']} names")
         estimator.feature_names_in_ = np.array([str(name) for name in names], dtype=object)
-    if "result" in data and data["result"] is None:  # of a mixture that was derived from a fitted one
+    if data.get("result") == DERIVED:
         estimator._set_params(model, params)
     else:
         estimator._set_fitted(model, _read_result(_get(data, "result", dict), params))
