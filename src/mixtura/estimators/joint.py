@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Self, cast
 
@@ -229,7 +229,7 @@ class JointDensity(BaseMixture):
 
     def _find(self, columns: Any, what: str) -> IntArray:
         """Return the numbers of columns given by name or number."""
-        listed = [columns] if is_column(columns) else list(columns)
+        listed = list(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else [columns]
         if not listed:
             raise ValueError(f"{what}: no column is named, expected one at least")
         if unfit := [column for column in listed if not is_column(column)]:

@@ -138,16 +138,16 @@ class Covariance(ABC, Generic[M]):
 
     @abstractmethod
     def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
-        """Return the covariances of these columns, in the shape of the structure."""
+        """Return the covariances of these columns, in this order."""
 
     @abstractmethod
-    def regress(
-        self, covariances: FloatArray, rest: IntArray, given: IntArray, floor: FloatArray
+    def split_factors(
+        self, factors: FloatArray, given: IntArray, rest: IntArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return what regression of the columns `rest` on the columns `given` yields (formula U2).
+        """Return the factors of the columns `given`, those of the `rest` about its regression on them, and the slopes.
 
-        Slopes (k, r, g), or (1, r, g) where all components share them; the covariances that remain, and their factors,
-        in the shape of the structure.
+        Together they make the density that `factors` make (formula U2). Slopes are (k, r, g), or (1, r, g) where all
+        components share them.
         """
 
     def check_factors(self, covariances: FloatArray, factors: FloatArray) -> None:

@@ -78,11 +78,11 @@ class Diag(Covariance[Moments]):
     def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
         return covariances[:, columns]
 
-    def regress(
-        self, covariances: FloatArray, rest: IntArray, given: IntArray, floor: FloatArray
+    def split_factors(
+        self, factors: FloatArray, given: IntArray, rest: IntArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        remaining = self.select(covariances, rest)  # columns are independent within a component
-        return np.zeros((1, len(rest), len(given))), remaining, 1.0 / np.sqrt(remaining)
+        slopes = np.zeros((1, len(rest), len(given)))  # columns are independent within a component
+        return self.select(factors, given), self.select(factors, rest), slopes
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, :, None] * np.eye(d)

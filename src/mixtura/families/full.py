@@ -9,7 +9,7 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance, M, Moments, PooledMoments, split
-from mixtura.families.linalg import from_triangle, invert_lower, log_diagonal, ratio, well_conditioned
+from mixtura.families.linalg import from_triangle, invert_lower, log_diagonal, ratio, reorder_columns, well_conditioned
 
 
 class _Matrices(Covariance[M]):
@@ -48,18 +48,14 @@ class _Matrices(Covariance[M]):
     def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
         return covariances[..., columns[:, None], columns]
 
-    def regress(
-        self, covariances: FloatArray, rest: IntArray, given: IntArray, floor: FloatArray
+    def split_factors(
+        self, factors: FloatArray, given: IntArray, rest: IntArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        order, g, r = np.concatenate([given, rest]), len(given), len(rest)
-        # With the given columns first, one Cholesky factor holds it all, and nothing is subtracted.
-        ordered = self.select(covariances, order).reshape(-1, g + r, g + r)
-        _, roots, _ = well_conditioned(ordered, floor[order])
-        slopes = roots[:, g:, :g] @ invert_lower(roots[:, :g, :g])
-        shape = (*covariances.shape[:-2], r, r)
-        remaining = roots[:, g:, g:]
-        factors = invert_lower(remaining)
-        return slopes, (remaining @ np.swapaxes(remaining, -1, -2)).reshape(shape), factors.reshape(shape)
+        g, r = len(given), len(rest)
+        lower = reorder_columns(factors, np.concatenate([given, rest]))
+        each = lower.reshape(-1, g + r, g + r)
+        slopes = -invert_lower(each[:, g:, g:]) @ each[:, g:, :g]
+        return lower[..., :g, :g], lower[..., g:, g:], slopes
 
 
 @dataclass(frozen=True)

@@ -218,19 +218,22 @@ class Gaussian:
 
     def marginal(self, theta: GaussianParams, columns: IntArray) -> GaussianParams:
         """Return the parameters of these columns, in this order (formula U1)."""
-        frame = theta.frame.select(columns)
+        rest = np.setdiff1d(np.arange(theta.means.shape[1]), columns)
+        factors, _, _ = self.covariance.split_factors(theta.factors, columns, rest)
         covariances = self.covariance.select(theta.covariances, columns)
-        return self._assemble(frame, theta.means[:, columns], covariances)[0]
+        means, frame = theta.means[:, columns], theta.frame.select(columns)
+        return GaussianParams(frame=frame, means=means, covariances=covariances, factors=factors, pivot=means)
 
     def regress(self, theta: GaussianParams, rest: IntArray, given: IntArray) -> tuple[FloatArray, GaussianParams]:
         """Return the slopes (k or 1, r, g) of the columns `rest` on the columns `given`, and what remains of `rest`.
 
         The means that remain are those at the means of what is given (formula U2).
         """
-        slopes, remaining, factors = self.covariance.regress(theta.covariances, rest, given, theta.frame.floor)
-        means = theta.means[:, rest]
-        frame = theta.frame.select(rest)
-        return slopes, GaussianParams(frame=frame, means=means, covariances=remaining, factors=factors, pivot=means)
+        _, factors, slopes = self.covariance.split_factors(theta.factors, given, rest)
+        covariances = self.covariance.invert(factors)
+        means, frame = theta.means[:, rest], theta.frame.select(rest)
+        remaining = GaussianParams(frame=frame, means=means, covariances=covariances, factors=factors, pivot=means)
+        return slopes, remaining
 
     def _assemble(self, frame: Frame, means: FloatArray, covariances: FloatArray) -> tuple[GaussianParams, list[Event]]:
         kept, factors, raised = self.covariance.factorize(covariances, frame.floor)
