@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from mixtura import GaussianMixture
 from mixtura.families import Gaussian
 
 STRUCTURES = ("full", "tied", "diag", "spherical")
@@ -117,6 +118,33 @@ def make_case():
             means=chosen + 0.1 * rng.standard_normal((k, d)),
             covariances=random_covariances(rng, structure, k, d),
         )
+
+    return build
+
+
+UNITS_OF_PRECISIONS = {
+    "full": lambda units: np.outer(units, units),
+    "tied": lambda units: np.outer(units, units),
+    "diag": np.square,
+    "spherical": lambda units: 1.0,
+}
+
+
+@pytest.fixture
+def make_mixture(make_case):
+    """Build a mixture with random parameters, in units that differ by column, and rows near it."""
+
+    def build(structure, d=3, k=3, seed=0, offset=0.0, names=None):
+        case = make_case(structure, n=200, k=k, d=d, seed=seed, separation=1.5)
+        units = np.ones(d) if structure == "spherical" else np.resize([1.0, 40.0, 0.03], d)
+        start = case.start
+        start["means_init"] = case.means * units + offset
+        start["precisions_init"] = start["precisions_init"] / UNITS_OF_PRECISIONS[structure](units)
+        x = case.x * units + offset
+        mixture = GaussianMixture(**start, max_iter=0).fit(x)
+        if names is not None:
+            mixture.feature_names_in_ = np.array(names, dtype=object)
+        return mixture, x
 
     return build
 

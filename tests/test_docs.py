@@ -26,3 +26,15 @@ def test_jobs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "fit.ckpt").exists()
     assert names["stream"].n_batches_ == 20
     np.testing.assert_allclose(np.sort(names["stream"].means_[:, 0]), [0, 5], atol=0.2)
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_uses(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pandas")
+    names = run_page("uses.md", tmp_path, monkeypatch)
+    income = 20 + 0.9 * names["age"] - 0.008 * (names["age"] - 20) ** 2
+    np.testing.assert_allclose(names["mean"][:, 0], income, atol=2)
+    np.testing.assert_allclose(names["std"][:, 0], 3, atol=0.6)
+    np.testing.assert_allclose(names["likely"].mean(), names["person"].quantile(0.5), atol=0.5)
+    np.testing.assert_allclose(names["line"].cdf(names["q"]), [0.001, 0.5, 0.999], rtol=1e-12)
+    assert names["same"].feature_names_in_.tolist() == ["rent", "income"]

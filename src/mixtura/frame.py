@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -64,6 +64,10 @@ class Frame:
     def identity(cls, d: int) -> Frame:
         """Return the frame that leaves d columns as they are."""
         return cls(shift=np.zeros(d), scale=np.ones(d), floor=np.full(d, ARITHMETIC_FLOOR))
+
+    def select(self, columns: IntArray) -> Frame:
+        """Return the frame of these columns, in this order."""
+        return Frame(shift=self.shift[columns], scale=self.scale[columns], floor=self.floor[columns])
 
     @property
     def log_jacobian(self) -> float:

@@ -21,7 +21,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray, Wanted
-from mixtura.em import EMResult, State, Status, drive, evaluate, observe
+from mixtura.em import EMResult, State, Status, drive, observe
+from mixtura.estimators.criteria import Criteria
 from mixtura.estimators.prediction import posteriors, write_predictions
 from mixtura.estimators.progress import printer
 from mixtura.estimators.reading import read
@@ -36,7 +37,7 @@ from mixtura.search import AUTO, search
 logger = logging.getLogger(__name__)
 
 
-class BaseMixture(DensityMixin, BaseEstimator):
+class BaseMixture(Criteria, DensityMixin, BaseEstimator):
     """A mixture of one family, fitted by EM.
 
     Subclasses say which model they stand for and what users may give of a start.
@@ -228,15 +229,20 @@ class BaseMixture(DensityMixin, BaseEstimator):
             warnings.warn(told, CollapseWarning, stacklevel=5)
 
     def _set_fitted(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
-        self.model_, self.params_, self.result_ = model, result.params, result
-        self.weights_ = result.params.weights.copy()  # what users do to it must not reach the frozen value
-        for name, value in model.family.attributes(result.params.components).items():
-            setattr(self, name, value)
+        self._set_params(model, result.params)
+        self.result_ = result
         self.loglik_ = result.loglik
         self.converged_ = result.converged
         self.n_iter_ = result.n_iter
         self.lower_bounds_ = (result.objective / result.weight).tolist()
         self.lower_bound_ = self.lower_bounds_[-1]
+
+    def _set_params(self, model: Mixture[Any], params: MixtureParams[Any]) -> None:
+        """Set what needs no data: a mixture that was derived from a fitted one has this and no more."""
+        self.model_, self.params_ = model, params
+        self.weights_ = params.weights.copy()  # what users do to it must not reach the frozen value
+        for name, value in model.family.attributes(params.components).items():
+            setattr(self, name, value)
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
         """Fit to the rows of `X` and return the most probable component of each, (n,)."""
@@ -278,24 +284,6 @@ class BaseMixture(DensityMixin, BaseEstimator):
         """Return the log-density of each row of `X`, (n,), natural logarithm."""
         return self._posterior(X, "densities").loglik
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean log-density of the rows of `X`, weighted by `sample_weight` (n,)."""
-        loglik, weight = self._total(X, sample_weight)
-        return loglik / weight
-
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return Akaike's information criterion on the rows of `X`: the lower, the better."""
-        loglik, _ = self._total(X, sample_weight)
-        return 2 * self.model_.n_parameters(self.params_) - 2 * loglik
-
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Bayesian information criterion on the rows of `X`: the lower, the better.
-
-        The number of rows is their total weight.
-        """
-        loglik, weight = self._total(X, sample_weight)
-        return self.model_.n_parameters(self.params_) * float(np.log(weight)) - 2 * loglik
-
     def sample(self, n_samples: Any = 1, random_state: Any = None) -> tuple[FloatArray, IntArray]:
         """Draw rows from the fitted mixture.
 
@@ -326,16 +314,6 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         check_is_fitted(self)
         save(self, path)
-
-    def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the log-likelihood of weighted rows, and their total weight: the sums that a pass of `fit` takes."""
-        check_is_fitted(self)
-        source = read(self, X, sample_weight, reset=False)
-        with using_threads(self.n_threads):
-            stats = evaluate(source, self.model_, self.params_)
-        if not np.isfinite(stats.loglik):
-            init.survey(source, self.model_.family)  # names a value that cannot be
-        return float(stats.loglik), float(stats.weight)
 
     def _posterior(self, X: Any, wanted: Wanted) -> Posterior:
         """Return what the mixture knows of each row of `X`, after checking them."""

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from mixtura._types import FloatArray
 from mixtura.em import State
 from mixtura.estimators.base import BaseMixture
+from mixtura.estimators.joint import JointDensity
 from mixtura.estimators.starts import check_means, check_precisions, check_weights
 from mixtura.families import Diag, Full, Spherical, Tied
 from mixtura.families.covariance import Covariance
@@ -27,7 +28,7 @@ from mixtura.search import AUTO
 STRUCTURES: dict[str, Covariance[Any]] = {s.name: s for s in (Full(), Tied(), Diag(), Spherical())}
 
 
-class GaussianMixture(BaseMixture):
+class GaussianMixture(JointDensity):
     """Gaussian mixture fitted by maximum likelihood.
 
     Parameters

@@ -20,6 +20,7 @@ from mixtura.persistence import decode, encode, read_array, read_json, write_ato
 
 FORMAT = "mixtura model"
 VERSION = 1  # of the file; newer code reads older files
+DERIVED = "derived"  # in the place of a result: of a mixture that follows from a fitted one and saw no rows itself
 OF_THE_RUN = {"callback", "checkpoint", "max_time"}  # options of one fit, not of the model
 
 _ESTIMATORS = {
@@ -30,7 +31,7 @@ _ESTIMATORS = {
 
 def save(estimator: Any, path: str | PathLike[str]) -> None:
     """Write a fitted estimator to a JSON file, whole or not at all."""
-    result, options = estimator.result_, estimator.get_params(deep=False)
+    options = estimator.get_params(deep=False)
     data = {
         "format": FORMAT,
         "version": VERSION,
@@ -40,18 +41,22 @@ def save(estimator: Any, path: str | PathLike[str]) -> None:
         "feature_names": getattr(estimator, "feature_names_in_", np.array([])).tolist() or None,
         "weights": encode(estimator.params_.weights),
         "components": encode(estimator.params_.components),
-        "result": {
-            "status": result.status.name,
-            "objective": result.objective.tolist(),
-            "loglik": result.loglik,
-            "weight": result.weight,
-            "n_iter": result.n_iter,
-            "n_passes": result.n_passes,
-            "events": [[e.kind.name, e.component, e.message, e.iteration] for e in result.events],
-        },
+        "result": _describe_result(estimator.result_) if hasattr(estimator, "result_") else DERIVED,
     }
     text = json.dumps(data, indent=1, allow_nan=False, default=np.ndarray.tolist)
     write_atomically(path, f"{text}\n".encode())
+
+
+def _describe_result(result: EMResult[Any]) -> dict[str, Any]:
+    return {
+        "status": result.status.name,
+        "objective": result.objective.tolist(),
+        "loglik": result.loglik,
+        "weight": result.weight,
+        "n_iter": result.n_iter,
+        "n_passes": result.n_passes,
+        "events": [[e.kind.name, e.component, e.message, e.iteration] for e in result.events],
+    }
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -105,14 +110,16 @@ def _build(data: dict[str, Any]) -> Any:
         model.check(params, _get(data, "n_features", int))
     except ValueError as error:
         raise ModelFileError(str(error)) from None
-    result = _get(data, "result", dict)
     names = data.get("feature_names")
     estimator.n_features_in_ = data["n_features"]
     if names is not None:
         if not isinstance(names, list) or len(names) != data["n_features"]:
             raise ModelFileError(f"feature_names: expected {data['n_features']} names")
         estimator.feature_names_in_ = np.array([str(name) for name in names], dtype=object)
-    estimator._set_fitted(model, _read_result(result, params))
+    if data.get("result") == DERIVED:
+        estimator._set_params(model, params)
+    else:
+        estimator._set_fitted(model, _read_result(_get(data, "result", dict), params))
     return estimator
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.stats import Sums
 
 
@@ -135,6 +135,20 @@ class Covariance(ABC, Generic[M]):
     @abstractmethod
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         """Return them as (k, d, d) matrices."""
+
+    @abstractmethod
+    def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
+        """Return the covariances of these columns, in this order."""
+
+    @abstractmethod
+    def split_factors(
+        self, factors: FloatArray, given: IntArray, rest: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the factors of the columns `given`, those of the `rest` about its regression on them, and the slopes.
+
+        Together they make the density that `factors` make (formula U2). Slopes are (k, r, g), or (1, r, g) where all
+        components share them.
+        """
 
     def check_factors(self, covariances: FloatArray, factors: FloatArray) -> None:
         """Raise a `ValueError` unless the factors are those of these covariances, which so are positive definite."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance, Moments, split
 from mixtura.families.linalg import ratio
 
@@ -75,6 +75,15 @@ class Diag(Covariance[Moments]):
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * scale**2
 
+    def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
+        return covariances[:, columns]
+
+    def split_factors(
+        self, factors: FloatArray, given: IntArray, rest: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        slopes = np.zeros((1, len(rest), len(given)))  # columns are independent within a component
+        return self.select(factors, given), self.select(factors, rest), slopes
+
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, :, None] * np.eye(d)
 
@@ -128,6 +137,9 @@ class Spherical(Diag):
 
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * float(scale[0]) ** 2
+
+    def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
+        return covariances
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, None, None] * np.eye(d)

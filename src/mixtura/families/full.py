@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance, M, Moments, PooledMoments, split
-from mixtura.families.linalg import from_triangle, invert_lower, log_diagonal, ratio, well_conditioned
+from mixtura.families.linalg import from_triangle, invert_lower, log_diagonal, ratio, reorder_columns, well_conditioned
 
 
 class _Matrices(Covariance[M]):
@@ -44,6 +44,18 @@ class _Matrices(Covariance[M]):
 
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * scale[:, None] * scale
+
+    def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
+        return covariances[..., columns[:, None], columns]
+
+    def split_factors(
+        self, factors: FloatArray, given: IntArray, rest: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        g, r = len(given), len(rest)
+        lower = reorder_columns(factors, np.concatenate([given, rest]))
+        each = lower.reshape(-1, g + r, g + r)
+        slopes = -invert_lower(each[:, g:, g:]) @ each[:, g:, :g]
+        return lower[..., :g, :g], lower[..., g:, g:], slopes
 
 
 @dataclass(frozen=True)

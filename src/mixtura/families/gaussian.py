@@ -216,6 +216,25 @@ class Gaussian:
         factors = self.covariance.scale_factors(factors, 1 / theta.frame.scale)
         return replace(theta, factors=factors, covariances=self.covariance.invert(factors))
 
+    def marginal(self, theta: GaussianParams, columns: IntArray) -> GaussianParams:
+        """Return the parameters of these columns, in this order (formula U1)."""
+        rest = np.setdiff1d(np.arange(theta.means.shape[1]), columns)
+        factors, _, _ = self.covariance.split_factors(theta.factors, columns, rest)
+        covariances = self.covariance.select(theta.covariances, columns)
+        means, frame = theta.means[:, columns], theta.frame.select(columns)
+        return GaussianParams(frame=frame, means=means, covariances=covariances, factors=factors, pivot=means)
+
+    def regress(self, theta: GaussianParams, rest: IntArray, given: IntArray) -> tuple[FloatArray, GaussianParams]:
+        """Return the slopes (k or 1, r, g) of the columns `rest` on the columns `given`, and what remains of `rest`.
+
+        The means that remain are those at the means of what is given (formula U2).
+        """
+        _, factors, slopes = self.covariance.split_factors(theta.factors, given, rest)
+        covariances = self.covariance.invert(factors)
+        means, frame = theta.means[:, rest], theta.frame.select(rest)
+        remaining = GaussianParams(frame=frame, means=means, covariances=covariances, factors=factors, pivot=means)
+        return slopes, remaining
+
     def _assemble(self, frame: Frame, means: FloatArray, covariances: FloatArray) -> tuple[GaussianParams, list[Event]]:
         kept, factors, raised = self.covariance.factorize(covariances, frame.floor)
         theta = GaussianParams(frame=frame, means=means, covariances=kept, factors=factors, pivot=means)

@@ -45,6 +45,18 @@ def invert_lower(lower: FloatArray) -> FloatArray:
     return inverse
 
 
+def reorder_columns(lower: FloatArray, order: IntArray) -> FloatArray:
+    """Return lower-triangular L2 (..., d, d) with ``|L2 x[order]| = |L x|`` for every x, by a rotation.
+
+    A rotation loses no digits, however near to singular L is; another Cholesky factor of ``L' L`` might not exist.
+    """
+    _, upper = np.linalg.qr(lower[..., order[::-1]])
+    turned = upper[..., ::-1, ::-1]
+    signs = np.where(np.diagonal(turned, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    rotated: FloatArray = turned * signs[..., None]
+    return rotated
+
+
 def well_conditioned(covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Return covariances (k, d, d), their lower Cholesky factors, and which had to be raised to the floor (d,).
 
