@@ -189,6 +189,16 @@ def test_infinity_is_named_by_file_and_row(tmp_path, parquet):
         GaussianMixture(2).fit(tmp_path)
 
 
+@pytest.mark.slow
+def test_an_infinity_after_ten_million_rows_is_named_by_file_and_row(tmp_path):
+    for i in range(2):
+        x = np.zeros((10**7, 1), np.float32)
+        x[7_654_321 if i else slice(0)] = np.inf
+        np.save(tmp_path / f"{i}.npy", x)
+    with pytest.raises(ValueError, match=r"1\.npy, row 7654321, column 0 is inf"):
+        GaussianMixture(2).fit(tmp_path / "*.npy")
+
+
 @pytest.mark.parametrize("spooled", [None, False])
 def test_infinity_in_text_is_named_by_file_and_row(spooled, tmp_path):
     pytest.importorskip("pyarrow")
