@@ -173,11 +173,13 @@ def _evaluate(model: Model[P, S], params: P, trace: Trace[P]) -> Generator[P, S,
 class _Fit(Generic[P, S]):
     """One of the fits that share the passes: its loop, its record, and what it asks for or ended with."""
 
-    def __init__(self, model: Model[P, S], number: int, asked: P, trace: Trace[P], tol: float, max_iter: int) -> None:
+    def __init__(
+        self, model: Model[P, S], number: int, asked: P, trace: Trace[P], *, begun: float, tol: float, max_iter: int
+    ) -> None:
         self.trace = trace
         self.asked = asked
         self.result: EMResult[P] | None = None if trace.status is None else trace.result(trace.status)
-        self._number, self._max_iter, self._begun = number, max_iter, time.monotonic()
+        self._number, self._max_iter, self._begun = number, max_iter, begun
         self._loop = em(model, asked, tol=tol, max_iter=max_iter, trace=trace)
         next(self._loop)
 
@@ -259,7 +261,7 @@ def drive(
     list of EMResult
         In the order of `starts`.
     """
-    fits = _begin(model, starts, checkpoint, tol=tol, max_iter=max_iter)
+    fits = _begin(model, starts, checkpoint, begun=time.monotonic(), tol=tol, max_iter=max_iter)
     while live := [fit for fit in fits if fit.result is None]:
         status = _pass(source, model, live, deadline)
         if checkpoint and status is not Status.TIME_LIMIT:
