@@ -21,7 +21,7 @@ AUTO = "auto"
 
 METHODS = ("kmeans", "k-means++", "random_from_data")  # each tried on raw and on whitened columns
 CANDIDATES = 4  # for each start that is wanted; at least one round of all methods
-SHORT = 10  # updates after which the better starts tell themselves from the worse
+SHORT = 30  # updates after which the better starts tell themselves from the worse: ten are too few for the demo
 LONG = 200  # most updates of the best ones on the sample
 FINER, FINEST = 0.3, 1e-5  # of the fit's tolerance, and at least so much: its optimum is not that of all rows
 
