@@ -34,7 +34,7 @@ def wait_for(path, process):
         if path.exists():
             return
         assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+        time.sleep(0.05)  # the process has to start, and its first pass to end
     raise AssertionError("no checkpoint was written")
 
 
@@ -46,7 +46,7 @@ def test_a_signal_leaves_the_checkpoint_from_which_the_same_command_goes_on(work
     command = [sys.executable, "-m", "mixtura", "fit", "data.npy", *SLOW, "--checkpoint", "c", "-o", "m.json"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     wait_for(work / "c", process)
-    time.sleep(0.3)
+    time.sleep(0.3)  # into the middle of the fit: a signal at the first pass would prove less
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (code, "")

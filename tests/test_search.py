@@ -48,13 +48,13 @@ def test_what_is_given_stays_as_it_is():
     assert_allclose(fitted.means_, means, rtol=1e-12)
 
 
-def test_several_starts_come_best_first_and_differ():
+def test_several_starts_come_best_first():
     x = circle()
     states = []
     GaussianMixture(RINGS, n_init=4, random_state=0, callback=states.append).fit(x)
     begun = [s.objective for s in states if s.iteration == 0]
     assert len(begun) == 4
-    assert begun == sorted(begun, reverse=True) or np.ptp(begun) < 1e-3 * len(x)
+    assert begun == sorted(begun, reverse=True)
 
 
 def test_counts_are_searched_as_well_and_one_component_needs_no_search():

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ import numpy as np
 
 from mixtura.blocks import fold_blocks
 from mixtura.checkpoint import Checkpoint
+from mixtura.context import setting
 from mixtura.model import Model, Source
 from mixtura.persistence import encode
 from mixtura.progress import listen, unheard
@@ -82,8 +83,7 @@ def _log(state: State[Any]) -> None:
 _observers: ContextVar[tuple[Observer, ...]] = ContextVar("mixtura_observers", default=(_log,))
 
 
-@contextmanager
-def observe(observer: Observer) -> Iterator[None]:
+def observe(observer: Observer) -> AbstractContextManager[None]:
     """Call ``observer(state)`` after every evaluation of the fits made inside; if it returns True, they end there.
 
     Examples
@@ -94,22 +94,14 @@ def observe(observer: Observer) -> Iterator[None]:
     ...     fitted = GaussianMixture(1).fit([0.0, 1.0, 2.0])
     0 -3.649
     """
-    token = _observers.set((*_observers.get(), observer))
-    try:
-        yield
-    finally:
-        _observers.reset(token)
+    return setting(_observers, (*_observers.get(), observer))
 
 
 @contextmanager
 def unobserved() -> Iterator[None]:
     """Let no observer, no log and no listener hear of the fits made inside: they are a means to something else."""
-    token = _observers.set(())
-    try:
-        with unheard():
-            yield
-    finally:
-        _observers.reset(token)
+    with setting(_observers, ()), unheard():
+        yield
 
 
 def em(

@@ -57,6 +57,16 @@ class Event:
         """Return this event as one of the given iteration."""
         return replace(self, iteration=iteration)
 
+    def to_list(self) -> list[Any]:
+        """Return this event as plain values."""
+        return [self.kind.name, self.component, self.message, self.iteration]
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> Self:
+        """Return the event that `to_list` described; raise `KeyError`, `TypeError` or `ValueError` for another list."""
+        kind, component, message, iteration = values
+        return cls(EventKind[kind], int(component), str(message), int(iteration))
+
 
 @dataclass(frozen=True, eq=False)
 class Posterior:

@@ -6,32 +6,24 @@ that abandons the pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+
+from mixtura.context import setting
 
 Listener = Callable[[int], None]
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("mixtura_listeners", default=())
 
 
-@contextmanager
-def listen(listener: Listener) -> Iterator[None]:
+def listen(listener: Listener) -> AbstractContextManager[None]:
     """Call ``listener(rows)`` each time that a source has gone through so many more rows."""
-    token = _listeners.set((*_listeners.get(), listener))
-    try:
-        yield
-    finally:
-        _listeners.reset(token)
+    return setting(_listeners, (*_listeners.get(), listener))
 
 
-@contextmanager
-def unheard() -> Iterator[None]:
+def unheard() -> AbstractContextManager[None]:
     """Let nobody hear of the passes made inside."""
-    token = _listeners.set(())
-    try:
-        yield
-    finally:
-        _listeners.reset(token)
+    return setting(_listeners, ())
 
 
 def report_rows(rows: int) -> None:

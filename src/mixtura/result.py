@@ -139,7 +139,7 @@ class Trace(Generic[P]):
         """Return the record, but for the parameters, as plain values."""
         return {
             "objective": np.array(self.objective),
-            "events": [[e.kind.name, e.component, e.message, e.iteration] for e in self.events],
+            "events": [event.to_list() for event in self.events],
             "passes": self.passes,
             "repeats": self.repeats,
             "loglik": self.loglik,
@@ -153,7 +153,7 @@ class Trace(Generic[P]):
         """Return the record that `to_tree` described."""
         return cls(
             objective=tree["objective"].tolist(),
-            events=[Event(EventKind[kind], *rest) for kind, *rest in tree["events"]],
+            events=[Event.from_list(values) for values in tree["events"]],
             passes=tree["passes"],
             repeats=tree["repeats"],
             params=params,

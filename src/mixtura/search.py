@@ -33,12 +33,8 @@ def search(
 
     Parameters
     ----------
-    source : Source
-        The rows, of which a bounded sample is used.
-    model : Mixture
-        What will be fitted.
-    found : Survey
-        Range of the data.
+    source, model, found
+        As for `mixtura.init.start`.
     n : int
         How many starts.
     rng : numpy.random.Generator

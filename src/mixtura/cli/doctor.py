@@ -114,7 +114,7 @@ def _test() -> dict[str, Any]:
     start = time.perf_counter()
     try:
         fitted = GaussianMixture(TEST_COMPONENTS, random_state=0).fit(X)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the report is where it belongs
+    except Exception as error:  # noqa: BLE001  # whatever it is, the report is where it belongs
         return {"passed": False, "message": one_line(error), "seconds": time.perf_counter() - start}
     seconds = time.perf_counter() - start
     share = float(min(fitted.weights_))

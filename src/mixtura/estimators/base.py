@@ -24,10 +24,10 @@ from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.em import EMResult, State, Status, drive, observe
 from mixtura.estimators.criteria import Criteria
 from mixtura.estimators.prediction import posteriors, write_predictions
-from mixtura.estimators.progress import printer
 from mixtura.estimators.reading import read
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.streaming import take_in
+from mixtura.estimators.verbose import printer
 from mixtura.exceptions import CollapseWarning, FitError
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from mixtura import families
 from mixtura.em import EMResult, Status
 from mixtura.exceptions import ModelFileError
-from mixtura.model import Event, EventKind
+from mixtura.model import Event
 from mixtura.models.mixture import MixtureParams
 from mixtura.persistence import decode, encode, read_array, read_json, write_atomically
 
@@ -36,7 +36,7 @@ def save(estimator: Any, path: str | PathLike[str]) -> None:
         "format": FORMAT,
         "version": VERSION,
         "estimator": type(estimator).__name__,
-        "options": {name: _option(value) for name, value in options.items() if name not in OF_THE_RUN},
+        "options": {name: plain_option(value) for name, value in options.items() if name not in OF_THE_RUN},
         "n_features": estimator.n_features_in_,
         "feature_names": getattr(estimator, "feature_names_in_", np.array([])).tolist() or None,
         "weights": encode(estimator.params_.weights),
@@ -55,7 +55,7 @@ def _describe_result(result: EMResult[Any]) -> dict[str, Any]:
         "weight": result.weight,
         "n_iter": result.n_iter,
         "n_passes": result.n_passes,
-        "events": [[e.kind.name, e.component, e.message, e.iteration] for e in result.events],
+        "events": [event.to_list() for event in result.events],
     }
 
 
@@ -151,10 +151,7 @@ def _read_result(data: dict[str, Any], params: Any) -> EMResult[Any]:
             weight=weight,
             n_iter=int(data["n_iter"]),
             n_passes=int(data["n_passes"]),
-            events=tuple(
-                Event(EventKind[kind], int(component), str(message), int(iteration))
-                for kind, component, message, iteration in data["events"]
-            ),
+            events=tuple(Event.from_list(values) for values in data["events"]),
         )
     except ModelFileError:
         raise
@@ -174,7 +171,7 @@ def _describe(value: Any) -> dict[str, Any]:
     name = type(value).__name__
     if getattr(families, name, None) is not type(value):
         raise TypeError(f"{name} is not a family of mixtura.families: a model of it cannot be saved, but pickled")
-    return {"type": name, **{f.name: _option(getattr(value, f.name)) for f in fields(value)}}
+    return {"type": name, **{f.name: plain_option(getattr(value, f.name)) for f in fields(value)}}
 
 
 def _rebuild(data: Any, where: str) -> Any:
@@ -191,7 +188,7 @@ def _rebuild(data: Any, where: str) -> Any:
         raise ModelFileError(f"{where}: {error}") from None
 
 
-def _option(value: Any) -> Any:
+def plain_option(value: Any) -> Any:
     """Return an option as JSON holds it; a random state that is not a number is left out."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

@@ -6,13 +6,12 @@ from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
-
 from mixtura.checkpoint import Checkpoint
+from mixtura.estimators.loading import OF_THE_RUN, plain_option
 from mixtura.model import Source
 from mixtura.values import leaves
 
-WITHOUT_EFFECT = {"callback", "checkpoint", "max_time", "n_threads", "verbose", "verbose_interval"}  # on any bit
+WITHOUT_EFFECT = OF_THE_RUN | {"n_threads", "verbose", "verbose_interval"}  # on any bit
 
 
 def open_checkpoint(estimator: Any, source: Source, *, warm: bool) -> AbstractContextManager[Checkpoint | None]:
@@ -25,7 +24,7 @@ def open_checkpoint(estimator: Any, source: Source, *, warm: bool) -> AbstractCo
         "number of rows": source.n_rows,
         "number of columns": source.n_features,
         "fingerprint of the data": source.fingerprint,
-        **{name: _plain(value) for name, value in options.items() if name not in WITHOUT_EFFECT},
+        **{name: _tell(value) for name, value in options.items() if name not in WITHOUT_EFFECT},
     }
     if warm:
         digest = blake2b(b"".join(leaf.tobytes() for leaf in leaves(estimator.params_)), digest_size=8)
@@ -33,11 +32,9 @@ def open_checkpoint(estimator: Any, source: Source, *, warm: bool) -> AbstractCo
     return Checkpoint(estimator.checkpoint, identity)
 
 
-def _plain(value: Any) -> Any:
-    """Return an option as a value that JSON holds; a random state that is not a number counts as none."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (np.random.RandomState, np.random.Generator)):
-        return None
-    array = np.asarray(value)
-    return repr(value) if array.dtype == object else array.tolist()
+def _tell(value: Any) -> Any:
+    """Return an option as a value that JSON holds; a family that a model file does not know tells what it is."""
+    try:
+        return plain_option(value)
+    except TypeError:
+        return repr(value)

@@ -11,9 +11,11 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cache
+
+from mixtura.context import setting
 
 SHARES = 2  # of what is left for each thread, one slice takes one: no slow core keeps another waiting for long
 MOST_HELPERS = 1024  # of all fits together; they are started as they are needed
@@ -21,14 +23,9 @@ MOST_HELPERS = 1024  # of all fits together; they are started as they are needed
 _requested: ContextVar[int | None] = ContextVar("mixtura_threads", default=None)
 
 
-@contextmanager
-def using_threads(n: int | None) -> Iterator[None]:
+def using_threads(n: int | None) -> AbstractContextManager[None]:
     """Let kernels inside use at most `n` threads; None stands for all that this process may use."""
-    token = _requested.set(n or default_threads())
-    try:
-        yield
-    finally:
-        _requested.reset(token)
+    return setting(_requested, n or default_threads())
 
 
 def default_threads() -> int:

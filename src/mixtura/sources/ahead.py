@@ -49,7 +49,7 @@ class _Shelf(Generic[T]):
                     self._waiting.append(item)
                     self._changed.notify_all()
             self._items.close()
-        except BaseException as raised:  # noqa: BLE001  (raised again by the thread that computes)
+        except BaseException as raised:  # noqa: BLE001  # raised again by the thread that computes
             error = raised
         with self._changed:
             self._ended, self._error = True, error

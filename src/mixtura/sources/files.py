@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import glob
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -32,8 +33,15 @@ COMPRESSIONS = (".gz", ".bz2", ".zst")  # of text
 WILD = "*?["
 
 
-class File(Protocol):
-    """A file of rows; its attributes are those of `Rows`."""
+class File(ABC):
+    """A file of rows; its attributes are those of `Rows`.
+
+    Parameters
+    ----------
+    path : Path
+    columns, weight
+        As in `as_source`.
+    """
 
     path: Path
     n_features: int
@@ -41,13 +49,29 @@ class File(Protocol):
     dtype: np.dtype[Any]
     n_rows: int | None
     about: int
-    costly: bool
+    costly = True
 
+    @abstractmethod
+    def __init__(self, path: Path, columns: Sequence[Any] | None, weight: Any) -> None:
+        """Look at what the file says of itself."""
+
+    @classmethod
+    def open(cls, path: Path, columns: Sequence[Any] | None, weight: Any) -> Self | None:
+        """Open a file; None if it is empty."""
+        return cls(path, columns, weight)
+
+    @classmethod
+    def has_names(cls, path: Path) -> bool:
+        """Tell whether the columns of a file of this kind have names."""
+        return True
+
+    @abstractmethod
     def pieces(self) -> Iterator[Piece]:
         """Yield the pieces of one pass, in order."""
 
     def locate(self, row: int) -> str:
         """Return where in the file a row is."""
+        return f"row {row}"
 
 
 def is_path(data: Any) -> bool:
@@ -141,10 +165,10 @@ def _suffix(path: Path) -> str:
 def has_names(data: Any) -> bool:
     """Tell whether the files that paths stand for give names to their columns."""
     paths = [path for item in data for path in expand(item)]
-    return bool(_kind(paths).has_names(paths[0]))
+    return _kind(paths).has_names(paths[0])
 
 
-def _kind(paths: Sequence[Path]) -> Any:
+def _kind(paths: Sequence[Path]) -> type[File]:
     """Return the class of files of this kind; all must be of one."""
     for path in paths:
         if _suffix(path) not in KINDS:
@@ -154,7 +178,7 @@ def _kind(paths: Sequence[Path]) -> Any:
         if KINDS[_suffix(path)] != KINDS[_suffix(paths[0])]:
             raise ValueError(f"{path}: another kind of file than {paths[0]}; read one kind at a time")
     module, name = KINDS[_suffix(paths[0])]
-    return getattr(import_module(f"mixtura.sources.{module}"), name)
+    return cast(type[File], getattr(import_module(f"mixtura.sources.{module}"), name))
 
 
 def _check_alike(file: File, first: File) -> None:

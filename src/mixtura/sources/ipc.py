@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from mixtura.sources.arrow import held_columns, naming, require_arrow, to_piece
 from mixtura.sources.columns import choose
+from mixtura.sources.files import File
 from mixtura.sources.pieces import Piece
 
 MAGIC = b"ARROW1"  # of a file; a stream has none
 LEAST_BYTES = 2  # of a value, on the average, at the best compression that is to be expected
 
 
-class IpcFile:
-    """An Arrow IPC file.
+class IpcFile(File):
+    """An Arrow IPC file."""
 
-    Parameters
-    ----------
-    path : Path
-    columns, weight
-        As in `as_source`.
-    """
-
-    costly = True
     n_rows = None
 
     def __init__(self, path: Path, columns: Sequence[Any] | None, weight: Any) -> None:
@@ -36,16 +29,6 @@ class IpcFile:
         self._choice = choose(schema.names, columns, weight, str(path))
         self.dtype = held_columns(schema, self._choice, str(path))
         self.names, self.n_features = self._choice.names, len(self._choice.features)
-
-    @staticmethod
-    def has_names(path: Path) -> bool:
-        """Tell whether the columns have names: every Arrow file has them."""
-        return True
-
-    @classmethod
-    def open(cls, path: Path, columns: Sequence[Any] | None, weight: Any) -> Self:
-        """Open a file and look at its schema."""
-        return cls(path, columns, weight)
 
     def _open(self, file: Any) -> Any:
         start = file.read(len(MAGIC))
@@ -60,7 +43,3 @@ class IpcFile:
             batches = reader if count is None else map(reader.get_batch, range(count))
             for batch in batches:
                 yield to_piece(batch, self._choice.features, self._choice.weight)
-
-    def locate(self, row: int) -> str:
-        """Return the row."""
-        return f"row {row}"

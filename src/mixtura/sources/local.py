@@ -11,26 +11,15 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.grid import CHUNK_ROWS, Chunk
+from mixtura.model import Source
 from mixtura.progress import report_rows
 from mixtura.stats import Forest
 
 R = TypeVar("R")
 
 
-class LocalSource(ABC):
-    """Rows that come in chunks cut along the grid, in the same order in every pass.
-
-    Attributes
-    ----------
-    n_rows, n_features : int
-        Shape of the rows.
-    names : tuple of str or None
-        Names of the columns.
-    """
-
-    n_rows: int
-    n_features: int
-    names: tuple[str, ...] | None
+class LocalSource(Source, ABC):
+    """Rows that come in chunks cut along the grid, in the same order in every pass."""
 
     @property
     @abstractmethod

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from mixtura.sources.arrow import BATCH_ROWS, held_columns, naming, require_arrow, to_piece
 from mixtura.sources.columns import choose
+from mixtura.sources.files import File
 from mixtura.sources.pieces import Piece, Sequential
 
 BUFFER_BYTES = 1 << 20  # of each column that is being decoded; without it Arrow reads whole row groups
 
 
-class ParquetFile:
-    """A Parquet file.
-
-    Parameters
-    ----------
-    path : Path
-    columns, weight
-        As in `as_source`.
-    """
-
-    costly = True
+class ParquetFile(File):
+    """A Parquet file."""
 
     def __init__(self, path: Path, columns: Sequence[Any] | None, weight: Any) -> None:
         self.path = path
@@ -40,16 +32,6 @@ class ParquetFile:
         self.names, self.n_features = choice.names, len(choice.features)
         self.about = sum(groups)
         self.n_rows: int | None = self.about
-
-    @staticmethod
-    def has_names(path: Path) -> bool:
-        """Tell whether the columns have names: every Parquet file has them."""
-        return True
-
-    @classmethod
-    def open(cls, path: Path, columns: Sequence[Any] | None, weight: Any) -> Self:
-        """Open a file and look at its schema."""
-        return cls(path, columns, weight)
 
     def _open(self) -> Any:
         require_arrow(str(self.path))

@@ -21,6 +21,7 @@ from mixtura._types import Array, FloatArray, IntArray
 from mixtura.exceptions import SourceChangedError
 from mixtura.grid import Chunk
 from mixtura.kernels.threads import using_threads
+from mixtura.model import Source
 from mixtura.progress import report_rows
 from mixtura.sources.arrays import ArraySource
 from mixtura.sources.local import LocalSource, draw_ranks
@@ -148,22 +149,11 @@ def _read_weights(data: Any, weight: Any, n: int, label: str) -> FloatArray:
     return values.astype(np.float64)
 
 
-class PartitionedSource(ABC):
+class PartitionedSource(Source, ABC):
     """Rows in partitions on a cluster.
 
     A subclass does work where the partitions are, in `_run`, and calls `_begin` with the facts of all of them.
-
-    Attributes
-    ----------
-    n_rows, n_features : int
-        Shape of the rows.
-    names : tuple of str or None
-        Names of the columns.
     """
-
-    n_rows: int
-    n_features: int
-    names: tuple[str, ...] | None
 
     @abstractmethod
     def _run(self, work: Work[R], arguments: Mapping[int, Any]) -> Generator[tuple[int, R], None, None]:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from mixtura._types import Array, FloatArray
 from mixtura.exceptions import SourceChangedError
 from mixtura.sources.columns import Choice, choose, split
+from mixtura.sources.files import File
 from mixtura.sources.pieces import Piece, held
 
 SCRATCH_BYTES = 1 << 20  # what is converted at a time, so that it stays in cache
@@ -107,15 +108,8 @@ def read_at(file: FileIO, offset: int, buffer: memoryview) -> int:
     return file.readinto(buffer)
 
 
-class NpyFile:
-    """A `.npy` file of real numbers, one or two dimensions, C or Fortran order.
-
-    Parameters
-    ----------
-    path : Path
-    columns, weight
-        As in `as_source`, by number.
-    """
+class NpyFile(File):
+    """A `.npy` file of real numbers, one or two dimensions, C or Fortran order."""
 
     costly = False
     names = None
@@ -130,24 +124,15 @@ class NpyFile:
         self.about = self._layout.shape[0]
         self.dtype = held(self._layout.dtype)
 
-    @staticmethod
-    def has_names(path: Path) -> bool:
+    @classmethod
+    def has_names(cls, path: Path) -> bool:
         """Tell whether the columns have names: a `.npy` file of plain numbers has none."""
         return False
-
-    @classmethod
-    def open(cls, path: Path, columns: Any, weight: Any) -> Self:
-        """Open a file and read its header."""
-        return cls(path, columns, weight)
 
     def pieces(self) -> Iterator[Piece]:
         """Yield all rows as one piece."""
         with self.path.open("rb", buffering=0) as file:
             yield RawPiece(file, self._layout, self._choice)
-
-    def locate(self, row: int) -> str:
-        """Return the row."""
-        return f"row {row}"
 
 
 def _read_header(path: Path) -> Layout:

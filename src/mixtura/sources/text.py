@@ -14,23 +14,16 @@ import numpy as np
 
 from mixtura.sources.arrow import naming, require_arrow, to_piece
 from mixtura.sources.columns import choose
+from mixtura.sources.files import File
 from mixtura.sources.pieces import Piece
 
 SEPARATORS = ",;\t"
 LOOK_BYTES = 1 << 16  # of text from which the number of rows is guessed
 
 
-class TextFile:
-    """A CSV file: numbers between commas, semicolons or tabs, with or without a line of names.
+class TextFile(File):
+    """A CSV file: numbers between commas, semicolons or tabs, with or without a line of names."""
 
-    Parameters
-    ----------
-    path : Path
-    columns, weight
-        As in `as_source`.
-    """
-
-    costly = True
     n_rows = None
     dtype = np.dtype(np.float64)
 
@@ -101,10 +94,6 @@ class TextFile:
             raise ValueError(
                 f"{self.path}, column {name!r} holds {found[2]!r}, expected numbers: convert it or leave it out"
             ) from None
-
-    def locate(self, row: int) -> str:
-        """Return the row, of those that hold numbers."""
-        return f"row {row}"
 
 
 def _is_number(cell: str) -> bool:
