@@ -22,6 +22,7 @@ from mixtura import GaussianMixture, load
 from mixtura.cli import main
 from mixtura.cli._progress import progress
 from mixtura.exceptions import CollapseWarning
+from mixtura.grid import BLOCK_ROWS
 
 FAST = ("--tol", "0.01", "--init", "random_from_data", "--max-iter", "50")
 
@@ -432,11 +433,11 @@ def test_predict_writes_labels_probabilities_and_log_density(run, model, table, 
 
 
 def test_predict_in_blocks_is_predict_at_once(run, model, monkeypatch):
-    run("predict", model, "data.csv", "-o", "once.npy")
-    monkeypatch.setattr("mixtura.estimators.prediction.PIECE_VALUES", 2)
-    monkeypatch.setattr("mixtura.grid.BLOCK_ROWS", 32)
+    np.save("long.npy", np.random.default_rng(0).normal(size=(3 * BLOCK_ROWS + 5, 2)) * 4)
+    run("predict", model, "long.npy", "-o", "once.npy")
+    monkeypatch.setattr("mixtura.estimators.prediction.PIECE_VALUES", 2)  # so a piece is one block
     for suffix in ("npy", "parquet"):
-        assert run("predict", model, "data.csv", "-o", f"blocks.{suffix}")[0] == 0
+        assert run("predict", model, "long.npy", "-o", f"blocks.{suffix}")[0] == 0
     once = np.load("once.npy")
     np.testing.assert_array_equal(np.load("blocks.npy"), once)
     np.testing.assert_array_equal(parquet.read_table("blocks.parquet")["log_density"], once["log_density"])
@@ -467,11 +468,11 @@ def test_predict_names_what_is_missing(run, model, work, table):
 
 def test_predict_names_the_bad_row_of_the_file(run, model, work, monkeypatch):
     monkeypatch.setattr("mixtura.estimators.prediction.PIECE_VALUES", 2)
-    X = np.zeros((40, 2))
-    X[25, 1] = np.inf
+    X = np.zeros((3 * BLOCK_ROWS, 2))
+    X[2 * BLOCK_ROWS + 25, 1] = np.inf
     np.save("inf.npy", X)
     before = sorted(work.iterdir())
-    assert_error(run("predict", model, "inf.npy", "-o", "out.parquet"), "inf.npy", "row 25", "column 1")
+    assert_error(run("predict", model, "inf.npy", "-o", "out.parquet"), "inf.npy", "row 2073", "column 1")
     assert sorted(work.iterdir()) == before
 
 
