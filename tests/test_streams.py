@@ -67,6 +67,16 @@ def test_an_e_step_by_hand_leaves_nothing_out(rows, kernels):
 
 
 @every_case
+def test_rows_of_other_columns_are_refused_by_an_e_step(case, kernels):
+    x = case.rows(5000)
+    params = case.start(x)
+    d = params.components.means.shape[1] if hasattr(params.components, "means") else params.components.rates.shape[1]
+    for rows in (np.zeros((9, d + 1)), np.zeros((2, 2, 2)), Chunk(np.zeros((5000, d + 1)))):
+        with pytest.raises(ValueError, match=rf"rows of shape .*, expected \(n, {d}\)"):
+            case.model.e_step(params, rows)
+
+
+@every_case
 def test_the_m_step_of_what_parameters_expect_is_the_parameters(case):
     x = case.rows(500)
     params, _ = case.model.m_step(case.model.e_step(case.start(x), x), case.start(x))

@@ -168,6 +168,9 @@ class Family(Protocol[T, M]):
     def sample(self, theta: T, labels: IntArray, rng: np.random.Generator, /) -> FloatArray:
         """Draw one row from the component named by each label."""
 
+    def n_features(self, theta: T, /) -> int:
+        """Return how many columns the components are of."""
+
     def n_parameters(self, theta: T, /) -> int:
         """Return the number of free parameters of all components."""
 

@@ -145,6 +145,10 @@ class Gaussian:
         z: FloatArray = theta.means[labels] + np.einsum("nij,nj->ni", roots[labels], noise)
         return theta.frame.leave(z)
 
+    def n_features(self, theta: GaussianParams) -> int:
+        """Return the number of columns."""
+        return theta.means.shape[1]
+
     def n_parameters(self, theta: GaussianParams) -> int:
         """Return the number of free parameters of the components."""
         k, d = theta.means.shape

@@ -82,6 +82,10 @@ class Poisson:
         """Draw one row of counts from the component named by each of `labels` (n,)."""
         return rng.poisson(theta.rates[labels]).astype(np.float64)
 
+    def n_features(self, theta: PoissonParams) -> int:
+        """Return the number of columns."""
+        return theta.rates.shape[1]
+
     def n_parameters(self, theta: PoissonParams) -> int:
         """Return the number of rates."""
         return theta.rates.size

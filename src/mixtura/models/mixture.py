@@ -79,11 +79,21 @@ class Mixture(Generic[T]):
         -------
         MixtureStats
             To be added, sent (`to_bytes`) and given to `m_step`.
+
+        Raises
+        ------
+        ValueError
+            If the rows have another number of columns than the parameters.
         """
-        chunk = rows if isinstance(rows, Chunk) else Chunk(np.asarray(rows).reshape(len(rows), -1))
+        if not isinstance(rows, Chunk):
+            x = np.asarray(rows)
+            rows = Chunk(x[:, None] if x.ndim == 1 else x)
+        d = self.family.n_features(params.components)
+        if rows.x.ndim != 2 or rows.x.shape[1] != d:
+            raise ValueError(f"rows of shape {rows.x.shape}, expected (n, {d}): as many columns as the parameters have")
         exact = replace(params, sparse=False)  # nobody may be there to ask `refine`
-        compiled = self.compiles(*chunk.x.shape)
-        return fold_blocks(self, exact, replace(chunk, first=0), compiled=compiled).total()
+        compiled = self.compiles(*rows.x.shape)
+        return fold_blocks(self, exact, replace(rows, first=0), compiled=compiled).total()
 
     def e_block(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
         """Return the sums over one block of rows, by composed NumPy."""
