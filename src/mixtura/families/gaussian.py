@@ -147,7 +147,7 @@ class Gaussian:
 
     def n_features(self, theta: GaussianParams) -> int:
         """Return the number of columns."""
-        return theta.means.shape[1]
+        return int(theta.means.shape[1])
 
     def n_parameters(self, theta: GaussianParams) -> int:
         """Return the number of free parameters of the components."""

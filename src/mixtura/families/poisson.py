@@ -84,7 +84,7 @@ class Poisson:
 
     def n_features(self, theta: PoissonParams) -> int:
         """Return the number of columns."""
-        return theta.rates.shape[1]
+        return int(theta.rates.shape[1])
 
     def n_parameters(self, theta: PoissonParams) -> int:
         """Return the number of rates."""
