@@ -18,7 +18,7 @@ def fit_both(case, max_iter, x=None, reg_covar=1e-6):
     """Fit ours and theirs with ``max_iter`` updates from the start of the case."""
     x = case.x if x is None else x
     options = {**case.start, "reg_covar": reg_covar, "max_iter": max_iter, "tol": 0.0}
-    return GaussianMixture(**options).fit(x), TheirGaussianMixture(**options).fit(x)
+    return GaussianMixture(**options, acceleration=None).fit(x), TheirGaussianMixture(**options).fit(x)
 
 
 def assert_same_parameters(ours, theirs, rtol=1e-8):
@@ -141,7 +141,7 @@ def test_float32_rows_are_computed_in_float64(structure, path, d, make_case):
     case = make_case(structure, d=d)
     x = case.x.astype(np.float32)
     options = {**case.start, "max_iter": 5, "tol": 0.0}
-    ours = GaussianMixture(**options).fit(x)
+    ours = GaussianMixture(**options, acceleration=None).fit(x)
     theirs = TheirGaussianMixture(**options).fit(x.astype(np.float64))
     assert_same_parameters(ours, theirs)
     assert ours.score(x) == pytest.approx(theirs.score(x.astype(np.float64)), rel=1e-9)
@@ -168,7 +168,7 @@ def test_partial_starts_take_the_rest_from_the_data(structure, given, make_case)
         "max_iter": 2,
         "tol": 0.0,
     }
-    ours = GaussianMixture(2, random_state=0, **options).fit(x)
+    ours = GaussianMixture(2, random_state=0, acceleration=None, **options).fit(x)
     theirs = TheirGaussianMixture(2, random_state=0, **options).fit(x)
     order = np.argsort(ours.means_[:, 0]), np.argsort(theirs.means_[:, 0])
     assert_allclose(ours.means_[order[0]], theirs.means_[order[1]], rtol=1e-8)
@@ -184,7 +184,7 @@ def test_weighted_fit_is_that_of_the_oracle(structure, path, make_case):
     params = case.weights, case.means, case.covariances
     for _ in range(3):
         params = naive.gaussian_update(case.x, *params, structure, row_weights, reg_covar=1e-3)
-    ours = GaussianMixture(**case.start, reg_covar=1e-3, max_iter=3, tol=0.0)
+    ours = GaussianMixture(**case.start, acceleration=None, reg_covar=1e-3, max_iter=3, tol=0.0)
     ours.fit(case.x, sample_weight=row_weights)
     for name, expected in zip(PARAMETERS, params, strict=False):
         assert_allclose(getattr(ours, name), expected, rtol=1e-10, atol=1e-11, err_msg=name)
@@ -202,7 +202,7 @@ def test_poisson_fit_is_that_of_the_oracle(weighted):
     rng = np.random.default_rng(5)
     x = rng.poisson([[2.0, 9.0]] * 40 + [[7.0, 1.0]] * 60)
     row_weights = rng.integers(0, 4, size=100) / 2 if weighted else None
-    options = {"n_components": 2, "init_params": "kmeans", "random_state": 0}
+    options = {"n_components": 2, "init_params": "kmeans", "acceleration": None, "random_state": 0}
     start = MixtureModel(Poisson(), max_iter=0, **options).fit(x, sample_weight=row_weights)
     ours = MixtureModel(Poisson(), max_iter=3, tol=0.0, **options).fit(x, sample_weight=row_weights)
     params = start.weights_, start.rates_

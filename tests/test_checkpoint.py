@@ -117,7 +117,13 @@ class FragileSource(ArraySource):
 
 def test_a_repeat_that_the_model_asked_for_is_not_forgotten(tmp_path, kernels):
     # A start far from the data makes EM evaluate the same parameters again: killed between the two, it goes on.
-    far = {"means_init": X[:2] + np.array([[25.0, 0.0], [0.0, 0.0]]), "n_components": 2, "tol": 0.0, "max_iter": 5}
+    far = {
+        "means_init": X[:2] + np.array([[25.0, 0.0], [0.0, 0.0]]),
+        "n_components": 2,
+        "tol": 0.0,
+        "max_iter": 5,
+        "acceleration": None,
+    }
     whole = GaussianMixture(random_state=0, **far).fit(X)
     assert whole.result_.n_passes > whole.n_iter_ + 1, "nothing was evaluated again"
     for fatal in (3, 4, 5, 6):
@@ -258,7 +264,7 @@ def test_the_record_of_a_fit_comes_back_whole():
         trace.record(1.0, objective - 1, 900.0, objective)
         trace.report([Event(EventKind.FLOOR, 2, "raised"), Event(EventKind.EMPTY, 0, "emptied")])
     trace.status = Status.STALLED
-    back = Trace.from_tree(unpack(pack(trace.to_tree())), 1.0)
+    back = Trace.from_tree(unpack(pack(trace.to_tree())), 1.0, float)
     assert back == trace
     back.report([Event(EventKind.FLOOR, 2, "raised"), Event(EventKind.FLOOR, 1, "raised")])
     assert [(e.component, e.iteration) for e in back.events] == [(2, 1), (0, 1), (1, 2)], "one continues, one is new"

@@ -15,7 +15,14 @@ from mixtura.sources import ArraySource
 from mixtura.values import same_bits
 
 X = np.random.default_rng(0).normal(size=(4000, 2)) + np.repeat([[0.0, 0.0], [2.0, 1.0]], 2000, axis=0)
-OPTIONS = {"n_components": 3, "init_params": "kmeans", "random_state": 0, "tol": 0.0, "max_iter": 12}
+OPTIONS = {
+    "n_components": 3,
+    "init_params": "kmeans",
+    "random_state": 0,
+    "tol": 0.0,
+    "max_iter": 12,
+    "acceleration": None,
+}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 

@@ -47,7 +47,7 @@ LEFT_OUT = {
 
 
 class PlainMixture(mixtura.GaussianMixture):
-    """Our class with the start that theirs has by default."""
+    """Our class with the start that theirs has by default, and EM as it is."""
 
     def __init__(self, n_components=1, *, covariance_type="full", tol=1e-3, reg_covar=1e-6, max_iter=100, n_init=1,
                  init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
@@ -56,7 +56,7 @@ class PlainMixture(mixtura.GaussianMixture):
             n_components, covariance_type=covariance_type, tol=tol, reg_covar=reg_covar, max_iter=max_iter,
             n_init=n_init, init_params=init_params, weights_init=weights_init, means_init=means_init,
             precisions_init=precisions_init, random_state=random_state, warm_start=warm_start, verbose=verbose,
-            verbose_interval=verbose_interval,
+            verbose_interval=verbose_interval, acceleration=None,
         )  # fmt: skip
 
 

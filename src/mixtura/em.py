@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
+from mixtura.acceleration import Ascent, Evaluated, Plain, rises
 from mixtura.blocks import fold_blocks
 from mixtura.checkpoint import Checkpoint
 from mixtura.context import setting
@@ -33,6 +32,7 @@ __all__ = ["EMResult", "State", "Status", "drive", "em", "evaluate", "observe", 
 P = TypeVar("P")
 S = TypeVar("S", bound=Stats)
 
+PLAIN = Plain()
 REPEATS = 2  # most passes that a model may ask for at the same parameters; more could not help
 
 Loop = Generator[P, S, "EMResult[P]"]
@@ -105,20 +105,28 @@ def unobserved() -> Iterator[None]:
 
 
 def em(
-    model: Model[P, S], params: P, *, tol: float = 1e-3, max_iter: int = 100, trace: Trace[P] | None = None
+    model: Model[P, S],
+    params: P,
+    *,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    ascent: Ascent = PLAIN,
+    trace: Trace[P] | None = None,
 ) -> Loop[P, S]:
     """Iterate expectation-maximization from `params`: yield parameters, receive their statistics.
 
     Parameters
     ----------
     model : Model
-        Gives ``m_step``, ``log_prior`` and ``refine``.
+        Gives ``m_step``, ``log_prior`` and ``refine``, and free coordinates to an `ascent` that wants them.
     params : P
         Where to start, or to go on.
     tol : float
-        Stop when the objective per unit of weight changes by less than this in one iteration.
+        Stop when `ascent` finds less than this left to gain, per unit of weight.
     max_iter : int
         Most updates to make; there is one evaluation more.
+    ascent : Ascent
+        Where to go from an evaluation: `Plain()` or `QuasiNewton()` of `mixtura.acceleration`.
     trace : Trace, optional
         The record to write; that of an interrupted fit makes it go on.
 
@@ -136,18 +144,30 @@ def em(
     while True:
         params, stats, finite = yield from _evaluate(model, params, trace)
         objective = float(stats.loglik) + model.log_prior(params)
+        finite = finite and math.isfinite(objective)
+        if trace.fallible and not (finite and rises(objective, trace.objective[-1])):
+            tried = _look(model, stats, params, trace) if finite else None
+            params = trace.follow(ascent.retreat(model, tried, trace.fallible))
+            continue
         trace.record(params, float(stats.loglik), float(stats.weight), objective)
-        if not (np.isfinite(objective) and finite):
+        if not finite:
             return trace.result(Status.DIVERGED)
-        if trace.iteration and abs(objective - trace.objective[-2]) < tol * trace.weight:
+        here = _look(model, stats, params, trace)
+        proposal = ascent.propose(model, here, trace.memory)
+        if trace.iteration and proposal.remaining < tol:
             return trace.result(Status.CONVERGED)
         if trace.iteration == max_iter:
             return trace.result(Status.ITERATION_LIMIT)
-        updated, events = model.m_step(stats, params)
-        trace.report(events)
-        if model.same(updated, params):
+        trace.report(here.events)
+        if model.same(here.updated, params):
             return trace.result(Status.STALLED)
-        params = updated
+        params = trace.follow(proposal)
+
+
+def _look(model: Model[P, S], stats: S, params: P, trace: Trace[P]) -> Evaluated[P]:
+    """Return what EM makes of statistics at `params`."""
+    updated, events = model.m_step(stats, params)
+    return Evaluated(params, updated, events, trace.gains())
 
 
 def _evaluate(model: Model[P, S], params: P, trace: Trace[P]) -> Generator[P, S, tuple[P, S, bool]]:
@@ -166,13 +186,22 @@ class _Fit(Generic[P, S]):
     """One of the fits that share the passes: its loop, its record, and what it asks for or ended with."""
 
     def __init__(
-        self, model: Model[P, S], number: int, asked: P, trace: Trace[P], *, begun: float, tol: float, max_iter: int
+        self,
+        model: Model[P, S],
+        number: int,
+        asked: P,
+        trace: Trace[P],
+        *,
+        begun: float,
+        tol: float,
+        max_iter: int,
+        ascent: Ascent,
     ) -> None:
         self.trace = trace
         self.asked = asked
         self.result: EMResult[P] | None = None if trace.status is None else trace.result(trace.status)
         self._number, self._max_iter, self._begun = number, max_iter, begun
-        self._loop = em(model, asked, tol=tol, max_iter=max_iter, trace=trace)
+        self._loop = em(model, asked, tol=tol, max_iter=max_iter, ascent=ascent, trace=trace)
         next(self._loop)
 
     def send(self, stats: S) -> bool:
@@ -228,6 +257,7 @@ def drive(
     *,
     tol: float = 1e-3,
     max_iter: int = 100,
+    ascent: Ascent = PLAIN,
     deadline: float = math.inf,
     checkpoint: Checkpoint | None = None,
 ) -> list[EMResult[P]]:
@@ -241,7 +271,7 @@ def drive(
         What to fit.
     starts : sequence of P
         One fit is run from each.
-    tol, max_iter : float, int
+    tol, max_iter, ascent : float, int, Ascent
         As for `em`.
     deadline : float
         When to stop, by ``time.monotonic()``: a pass in progress is abandoned, but for the first one.
@@ -253,7 +283,7 @@ def drive(
     list of EMResult
         In the order of `starts`.
     """
-    fits = _begin(model, starts, checkpoint, begun=time.monotonic(), tol=tol, max_iter=max_iter)
+    fits = _begin(model, starts, checkpoint, begun=time.monotonic(), tol=tol, max_iter=max_iter, ascent=ascent)
     while live := [fit for fit in fits if fit.result is None]:
         status = _pass(source, model, live, deadline)
         if checkpoint and status is not Status.TIME_LIMIT:
@@ -274,7 +304,9 @@ def _begin(model: Model[P, S], starts: Sequence[P], checkpoint: Checkpoint | Non
     fits = []
     for i, tree in enumerate(checkpoint.saved):
         params = None if tree["params"] is None else model.decode(tree["params"])
-        fits.append(_Fit(model, i, model.decode(tree["asked"]), Trace.from_tree(tree["trace"], params), **options))
+        fits.append(
+            _Fit(model, i, model.decode(tree["asked"]), Trace.from_tree(tree["trace"], params, model.decode), **options)
+        )
     logger.info("going on from %s, after %d passes", checkpoint.path, max(fit.trace.passes for fit in fits))
     return fits
 

@@ -127,6 +127,18 @@ class Model(Protocol[P, S]):
     def expected(self, params: P, /) -> S:
         """Return the statistics, of total weight 1, of which `m_step` makes `params`: what it has learnt so far."""
 
+    def free(self, params: P, /) -> FloatArray:
+        """Return coordinates (q,) without bounds, in which every step is feasible (formula Q1)."""
+
+    def from_free(self, vector: FloatArray, like: P, /) -> P | None:
+        """Return the parameters with these coordinates, and what has none as in `like`; None where the numbers end."""
+
+    def metric(self, params: P, step: FloatArray, /) -> FloatArray:
+        """Return the complete-data information per unit of weight, times a step in free coordinates (formula Q2)."""
+
+    def inverse_metric(self, params: P, gradient: FloatArray, /) -> FloatArray:
+        """Return the step of which `metric` makes this gradient."""
+
     def decode(self, tree: Any, /) -> P:
         """Return the parameters that `mixtura.persistence.encode` made a tree of."""
 
@@ -158,6 +170,18 @@ class Family(Protocol[T, M]):
 
     def update(self, sums: M, theta: T, /) -> tuple[T, Sequence[Event]]:
         """Return the parameters that maximize the expected log-density."""
+
+    def free(self, theta: T, /) -> FloatArray:
+        """Return coordinates (q,) without bounds (formula Q1)."""
+
+    def from_free(self, vector: FloatArray, like: T, /) -> T | None:
+        """Return the parameters with these coordinates, and what has none as in `like`; None where the numbers end."""
+
+    def metric(self, theta: T, weights: FloatArray, step: FloatArray, /) -> FloatArray:
+        """Return the information of rows whose components are known, of shares `weights` (k,), times a step."""
+
+    def inverse_metric(self, theta: T, weights: FloatArray, gradient: FloatArray, /) -> FloatArray:
+        """Return the step of which `metric` makes this gradient; 0 for a component without weight."""
 
     def refine(self, sums: M, theta: T, /) -> T | None:
         """Return `theta` about a better pivot where `sums` lost too many digits to the present one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, TypeVar
@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray
+from mixtura.acceleration import Memory, Proposal
 from mixtura.model import Event, EventKind
 
 P = TypeVar("P")
@@ -89,6 +90,8 @@ class Trace(Generic[P]):
         Those of the last evaluation; None before the first.
     loglik, weight : float
         Of the last evaluation.
+    memory : Memory or None
+        What an accelerated fit has learnt.
     status : Status or None
         How the fit ended.
     """
@@ -100,6 +103,7 @@ class Trace(Generic[P]):
     params: P | None = None
     loglik: float = 0.0
     weight: float = 0.0
+    memory: Memory[P] | None = None
     status: Status | None = None
     _last: set[tuple[EventKind, int]] = field(default_factory=set)
 
@@ -112,6 +116,21 @@ class Trace(Generic[P]):
         """Take in an evaluation."""
         self.params, self.loglik, self.weight = params, loglik, weight
         self.objective.append(objective)
+
+    @property
+    def fallible(self) -> Memory[P] | None:
+        """The memory, if the step that is asked for may fail and there is something to fall back on."""
+        return self.memory if self.memory and self.memory.fallback is not None else None
+
+    def follow(self, proposal: Proposal[P]) -> P:
+        """Keep what a proposal says to remember; return where it goes."""
+        self.memory = proposal.memory
+        return proposal.params
+
+    def gains(self) -> list[float]:
+        """Return by how much each evaluation was above the one before, per unit of weight."""
+        gains: list[float] = (np.diff(self.objective) / self.weight).tolist()
+        return gains
 
     def report(self, events: Sequence[Event]) -> None:
         """Record events of the next update, but not those that only continue from the one before."""
@@ -145,12 +164,13 @@ class Trace(Generic[P]):
             "loglik": self.loglik,
             "weight": self.weight,
             "status": self.status and self.status.name,
+            "memory": self.memory and self.memory.to_tree(),
             "last": [[kind.name, component] for kind, component in sorted(self._last, key=lambda e: e[1])],
         }
 
     @classmethod
-    def from_tree(cls, tree: dict[str, Any], params: P | None) -> Trace[P]:
-        """Return the record that `to_tree` described."""
+    def from_tree(cls, tree: dict[str, Any], params: P | None, decode: Callable[[Any], P]) -> Trace[P]:
+        """Return the record that `to_tree` described; `decode` makes parameters of their trees."""
         return cls(
             objective=tree["objective"].tolist(),
             events=[Event.from_list(values) for values in tree["events"]],
@@ -159,6 +179,7 @@ class Trace(Generic[P]):
             params=params,
             loglik=tree["loglik"],
             weight=tree["weight"],
+            memory=tree["memory"] and Memory.from_tree(tree["memory"], decode),
             status=tree["status"] and Status[tree["status"]],
             _last={(EventKind[kind], component) for kind, component in tree["last"]},
         )

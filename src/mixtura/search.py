@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import FloatArray
+from mixtura.acceleration import Ascent
 from mixtura.em import EMResult, Status, drive, unobserved
 from mixtura.init import Survey, comparable, draw_sample, from_points
 from mixtura.model import Source
@@ -27,7 +28,7 @@ FINER, FINEST = 0.3, 1e-5  # of the fit's tolerance, and at least so much: its o
 
 
 def search(
-    source: Source, model: Mixture[Any], found: Survey, n: int, rng: np.random.Generator, *, tol: float
+    source: Source, model: Mixture[Any], found: Survey, n: int, rng: np.random.Generator, *, tol: float, ascent: Ascent
 ) -> list[MixtureParams[Any]]:
     """Return the `n` best starts, the best first.
 
@@ -39,8 +40,8 @@ def search(
         How many starts.
     rng : numpy.random.Generator
         Decides the sample and the starts.
-    tol : float
-        Tolerance of the fit that is to follow.
+    tol, ascent : float, Ascent
+        Those of the fit that is to follow.
     """
     rows, weight = draw_sample(source, model, rng)
     sample = ArraySource(rows, weight)
@@ -48,11 +49,13 @@ def search(
         return [from_points(model, found, rows, weight, rows, "random", rng)] * n
     starts = list(_candidates(model, found, rows, weight, max(2 * len(METHODS), CANDIDATES * n), rng))
     with unobserved():
-        short = _best(drive(sample, model, starts, tol=tol, max_iter=SHORT), n)
+        short = _best(drive(sample, model, starts, tol=tol, max_iter=SHORT, ascent=ascent), n)
         if not short:
             return starts[:n]
         better = [result.params for result in short]
-        best = _best(drive(sample, model, better, tol=max(FINER * tol, FINEST), max_iter=LONG), n) or short
+        best = (
+            _best(drive(sample, model, better, tol=max(FINER * tol, FINEST), max_iter=LONG, ascent=ascent), n) or short
+        )
     ends = [result.params for result in best]
     return ends + starts[: n - len(ends)]
 

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray, Wanted
+from mixtura.acceleration import Ascent, Plain, QuasiNewton
 from mixtura.em import EMResult, State, Status, drive, observe
 from mixtura.estimators.criteria import Criteria
 from mixtura.estimators.prediction import posteriors, write_predictions
@@ -33,6 +34,8 @@ from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.search import AUTO, search
+
+QUASI_NEWTON = "quasi-newton"
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class BaseMixture(Criteria, DensityMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions({AUTO, *init.METHODS})],
+        "acceleration": [None, StrOptions({QUASI_NEWTON})],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -78,8 +82,12 @@ class BaseMixture(Criteria, DensityMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         seeds = [random.randint(np.iinfo(np.int32).max) for _ in range(self.n_init)]
         if method == AUTO:
-            return search(source, model, found, self.n_init, np.random.default_rng(seeds[0]), tol=self.tol)
+            rng = np.random.default_rng(seeds[0])
+            return search(source, model, found, self.n_init, rng, tol=self.tol, ascent=self._ascent())
         return [init.start(source, model, found, method, np.random.default_rng(seed)) for seed in seeds]
+
+    def _ascent(self) -> Ascent:
+        return Plain() if self.acceleration is None else QuasiNewton()
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters by EM, keeping the best of `n_init` restarts.
@@ -135,6 +143,7 @@ class BaseMixture(Criteria, DensityMixin, BaseEstimator):
                 starts,
                 tol=self.tol,
                 max_iter=self.max_iter,
+                ascent=self._ascent(),
                 deadline=deadline,
                 checkpoint=checkpoint,
             )

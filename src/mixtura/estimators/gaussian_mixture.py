@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray
 from mixtura.em import State
-from mixtura.estimators.base import BaseMixture
+from mixtura.estimators.base import QUASI_NEWTON, BaseMixture
 from mixtura.estimators.joint import JointDensity
 from mixtura.estimators.starts import check_means, check_precisions, check_weights
 from mixtura.families import Diag, Full, Spherical, Tied
@@ -38,7 +38,8 @@ class GaussianMixture(JointDensity):
     covariance_type : {"full", "tied", "diag", "spherical"}, default "full"
         Structure of the covariances.
     tol : float, default 1e-3
-        Stop when the mean log-likelihood changes by less than this in one iteration.
+        Stop when less than this is left to gain, by estimate, in the mean log-likelihood; with ``acceleration=None``,
+        as in scikit-learn, when it changes by less than this in one iteration.
     reg_covar : float, default 1e-6
         Added to every variance at each update, in squared units of the data. With 0, a component that collapses
         is kept at the floor of what the numbers can carry, and a `CollapseWarning` names it.
@@ -50,6 +51,10 @@ class GaussianMixture(JointDensity):
         How to start, on a bounded sample of the rows. "auto" makes short EM runs on the sample from many starts, by
         k-means, k-means++ and random rows, on raw and whitened columns, and goes on from the best; where any of the
         following is given, it stands for "kmeans".
+    acceleration : {"quasi-newton", None}, default "quasi-newton"
+        How to go from one evaluation to the next. "quasi-newton" extrapolates the EM updates, which takes a fraction of
+        the passes where EM is slow (docs/convergence.md); a step that would lower the objective is not taken. None is
+        EM as it is; with ``init_params="kmeans"`` as well, it is what scikit-learn does.
     weights_init : (k,) array, optional
         Weights to start from; they sum to 1.
     means_init : (k, d) array, optional
@@ -88,7 +93,7 @@ class GaussianMixture(JointDensity):
     converged_ : bool
         Whether `tol` was reached.
     n_iter_ : int
-        Updates made in the best restart.
+        Updates made in the best restart; ``result_.n_passes`` also counts steps that were not taken.
     lower_bound_, lower_bounds_ : float, list of float
         Objective per unit of weight: the last one, and one for every evaluation.
     result_ : EMResult
@@ -137,6 +142,7 @@ class GaussianMixture(JointDensity):
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "auto",
+        acceleration: str | None = QUASI_NEWTON,
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
@@ -156,6 +162,7 @@ class GaussianMixture(JointDensity):
         self.max_iter = max_iter
         self.n_init = n_init
         self.init_params = init_params
+        self.acceleration = acceleration
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, ClassVar
 
 from mixtura.em import State
-from mixtura.estimators.base import BaseMixture
+from mixtura.estimators.base import QUASI_NEWTON, BaseMixture
 from mixtura.models.mixture import Mixture
 
 
@@ -20,8 +20,8 @@ class MixtureModel(BaseMixture):
         Distribution of a component, such as `families.Poisson()`.
     n_components : int, default 1
         Number of components, k.
-    tol, max_iter, n_init, init_params, random_state, warm_start, verbose, verbose_interval, n_threads, checkpoint, \
-    max_time, callback
+    tol, max_iter, n_init, init_params, acceleration, random_state, warm_start, verbose, verbose_interval, n_threads, \
+    checkpoint, max_time, callback
         As in `GaussianMixture`.
 
     Attributes
@@ -56,6 +56,7 @@ class MixtureModel(BaseMixture):
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "auto",
+        acceleration: str | None = QUASI_NEWTON,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -71,6 +72,7 @@ class MixtureModel(BaseMixture):
         self.max_iter = max_iter
         self.n_init = n_init
         self.init_params = init_params
+        self.acceleration = acceleration
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose

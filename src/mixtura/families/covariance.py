@@ -85,6 +85,22 @@ class Covariance(ABC, Generic[M]):
         """Return the covariances about the new means ``pivot + shift``; `old` where a component is empty."""
 
     @abstractmethod
+    def free(self, factors: FloatArray) -> FloatArray:
+        """Return coordinates (q,) without bounds of factors: logarithms of what is positive, and the rest."""
+
+    @abstractmethod
+    def from_free(self, vector: FloatArray, like: FloatArray) -> FloatArray:
+        """Return the factors, of the shape of `like`, with these coordinates."""
+
+    @abstractmethod
+    def metric(self, factors: FloatArray, weights: FloatArray, d: int, step: FloatArray) -> FloatArray:
+        """Return the information of rows of known components, of shares `weights` (k,), times a step (formula Q2)."""
+
+    @abstractmethod
+    def inverse_metric(self, factors: FloatArray, weights: FloatArray, d: int, gradient: FloatArray) -> FloatArray:
+        """Return the step of which `metric` makes this gradient; 0 for a component without weight."""
+
+    @abstractmethod
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         """Return the (k, d) variances."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance, Moments, split
-from mixtura.families.linalg import ratio
+from mixtura.families.linalg import quotient, ratio
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,23 @@ class Diag(Covariance[Moments]):
 
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift**2
+
+    def free(self, factors: FloatArray) -> FloatArray:
+        return np.log(factors).ravel()
+
+    def from_free(self, vector: FloatArray, like: FloatArray) -> FloatArray:
+        factors: FloatArray = np.exp(vector).reshape(like.shape)
+        return factors
+
+    def metric(self, factors: FloatArray, weights: FloatArray, d: int, step: FloatArray) -> FloatArray:
+        return self._information(weights, d) * step
+
+    def inverse_metric(self, factors: FloatArray, weights: FloatArray, d: int, gradient: FloatArray) -> FloatArray:
+        return quotient(gradient, self._information(weights, d))
+
+    def _information(self, weights: FloatArray, d: int) -> FloatArray:
+        """Return that about the logarithm of each deviation, which is 2 for each column that it is the deviation of."""
+        return np.repeat(2 * weights, d)
 
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances
@@ -116,6 +133,9 @@ class Spherical(Diag):
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         mean: FloatArray = super().estimate(sums, pivot, shift, old[:, None]).mean(axis=1)
         return mean
+
+    def _information(self, weights: FloatArray, d: int) -> FloatArray:
+        return 2 * d * weights
 
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(covariances[:, None], (k, d))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,19 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance, M, Moments, PooledMoments, split
-from mixtura.families.linalg import from_triangle, invert_lower, log_diagonal, ratio, reorder_columns, well_conditioned
+from mixtura.families.linalg import (
+    from_triangle,
+    invert_lower,
+    log_diagonal,
+    pack_lower,
+    quotient,
+    ratio,
+    reorder_columns,
+    times_diagonal,
+    unpack_lower,
+    well_conditioned,
+    with_diagonal,
+)
 
 
 class _Matrices(Covariance[M]):
@@ -44,6 +57,30 @@ class _Matrices(Covariance[M]):
 
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * scale[:, None] * scale
+
+    def free(self, factors: FloatArray) -> FloatArray:
+        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+        return pack_lower(with_diagonal(factors, np.log(diagonal)))
+
+    def from_free(self, vector: FloatArray, like: FloatArray) -> FloatArray:
+        lower = unpack_lower(vector, like)
+        return with_diagonal(lower, np.exp(np.diagonal(lower, axis1=-2, axis2=-1)))
+
+    def metric(self, factors: FloatArray, weights: FloatArray, d: int, step: FloatArray) -> FloatArray:
+        inverse, diagonal = invert_lower(factors), np.diagonal(factors, axis1=-2, axis2=-1)
+        turn = times_diagonal(unpack_lower(step, factors), diagonal) @ inverse
+        turn = times_diagonal(turn, 2.0) * self._shares(weights)
+        return pack_lower(times_diagonal(turn @ np.swapaxes(inverse, -1, -2), diagonal))
+
+    def inverse_metric(self, factors: FloatArray, weights: FloatArray, d: int, gradient: FloatArray) -> FloatArray:
+        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+        turn = times_diagonal(unpack_lower(gradient, factors), 1 / diagonal) @ np.swapaxes(factors, -1, -2)
+        turn = quotient(times_diagonal(np.tril(turn), 0.5), self._shares(weights))
+        return pack_lower(times_diagonal(turn @ factors, 1 / diagonal))
+
+    @abstractmethod
+    def _shares(self, weights: FloatArray) -> FloatArray:
+        """Return the share of the rows that each matrix belongs to, to be multiplied with a stack of them."""
 
     def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
         return covariances[..., columns[:, None], columns]
@@ -102,6 +139,9 @@ class Full(_Matrices[Moments]):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances
+
+    def _shares(self, weights: FloatArray) -> FloatArray:
+        return weights[:, None, None]
 
     def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_narrow
@@ -170,6 +210,9 @@ class Tied(_Matrices[PooledMoments]):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(covariances, (k, d, d))
+
+    def _shares(self, weights: FloatArray) -> FloatArray:
+        return np.ones((1, 1))
 
     def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_tied

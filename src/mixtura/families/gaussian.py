@@ -13,8 +13,8 @@ import numpy as np
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
-from mixtura.families.linalg import ratio
-from mixtura.frame import EPS, Frame
+from mixtura.families.linalg import quotient, ratio
+from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
 from mixtura.model import Event, EventKind, Posterior
 from mixtura.stats import Node, Sums
@@ -117,6 +117,48 @@ class Gaussian:
         covariances = self.covariance.estimate(sums, theta.pivot, shift, theta.covariances)
         covariances = self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
         return self._assemble(theta.frame, theta.pivot + shift, covariances)
+
+    def free(self, theta: GaussianParams) -> FloatArray:
+        """Return the means, and the factors with the logarithms of their diagonals (formula Q1)."""
+        return np.concatenate([theta.means.ravel(), self.covariance.free(theta.factors)])
+
+    def from_free(self, vector: FloatArray, like: GaussianParams) -> GaussianParams | None:
+        """Return the parameters with these coordinates, None if a variance would be below the floor or no number."""
+        means = vector[: like.means.size].reshape(like.means.shape)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            factors = self.covariance.from_free(vector[like.means.size :], like.factors)
+            covariances = self.covariance.invert(factors)
+        if not all((np.abs(values) < HORIZON).all() for values in (means, factors, covariances)):
+            return None
+        theta, events = self._assemble(like.frame, means, covariances)
+        return None if events else replace(theta, factors=factors)
+
+    def metric(self, theta: GaussianParams, weights: FloatArray, step: FloatArray) -> FloatArray:
+        """Return the complete-data information times a step (formula Q2)."""
+        means, factors = np.split(step, [theta.means.size])
+        precisions = self.covariance.precisions(theta.factors)
+        return np.concatenate(
+            [
+                (weights[:, None] * self._multiply(precisions, means, theta)).ravel(),
+                self.covariance.metric(theta.factors, weights, theta.means.shape[1], factors),
+            ]
+        )
+
+    def inverse_metric(self, theta: GaussianParams, weights: FloatArray, gradient: FloatArray) -> FloatArray:
+        """Return the step of which `metric` makes this gradient."""
+        means, factors = np.split(gradient, [theta.means.size])
+        return np.concatenate(
+            [
+                quotient(self._multiply(theta.covariances, means, theta), weights[:, None]).ravel(),
+                self.covariance.inverse_metric(theta.factors, weights, theta.means.shape[1], factors),
+            ]
+        )
+
+    def _multiply(self, matrices: FloatArray, means: FloatArray, theta: GaussianParams) -> FloatArray:
+        """Return matrices of the structure times one vector (d,) for each component, (k, d)."""
+        k, d = theta.means.shape
+        product: FloatArray = np.einsum("kij,kj->ki", self.covariance.expand(matrices, k, d), means.reshape(k, d))
+        return product
 
     def refine(self, sums: Any, theta: GaussianParams) -> GaussianParams | None:
         """Return `theta` about the means that `sums` give, if these are so many sigma away that digits are lost.

@@ -27,10 +27,47 @@ def is_occupied(counts: FloatArray) -> BoolArray:
     return occupied
 
 
+def quotient(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Divide where the divisor is large enough to divide by; 0 elsewhere."""
+    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=is_occupied(b))
+
+
+def log_positive(values: FloatArray) -> FloatArray:
+    """Return logarithms, 0 where there is none."""
+    return np.log(values, out=np.zeros_like(values), where=values > 0)
+
+
 def log_diagonal(matrices: FloatArray) -> FloatArray:
     """Return the log-determinant of triangular matrices (..., d, d)."""
     total: FloatArray = np.log(np.diagonal(matrices, axis1=-2, axis2=-1)).sum(axis=-1)
     return total
+
+
+def with_diagonal(matrices: FloatArray, diagonal: FloatArray) -> FloatArray:
+    """Return matrices (..., d, d) with another diagonal (..., d)."""
+    changed = matrices.copy()
+    np.einsum("...jj->...j", changed)[...] = diagonal
+    return changed
+
+
+def times_diagonal(matrices: FloatArray, factor: FloatArray | float) -> FloatArray:
+    """Return matrices (..., d, d) with their diagonal multiplied."""
+    return with_diagonal(matrices, np.diagonal(matrices, axis1=-2, axis2=-1) * factor)
+
+
+def pack_lower(matrices: FloatArray) -> FloatArray:
+    """Return the lower triangles of matrices (..., d, d) one after another; what is above does not count."""
+    row, column = np.tril_indices(matrices.shape[-1])
+    packed: FloatArray = matrices[..., row, column].ravel()
+    return packed
+
+
+def unpack_lower(packed: FloatArray, like: FloatArray) -> FloatArray:
+    """Return the lower-triangular matrices, of the shape of `like`, that `pack_lower` packed."""
+    lower = np.zeros_like(like)
+    row, column = np.tril_indices(like.shape[-1])
+    lower[..., row, column] = packed.reshape((*like.shape[:-2], -1))
+    return lower
 
 
 def invert_lower(lower: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray, Wanted
-from mixtura.families.linalg import ratio
+from mixtura.families.linalg import log_positive, quotient, ratio
 from mixtura.frame import Frame
 from mixtura.model import Event
 from mixtura.stats import Sums
@@ -70,6 +70,24 @@ class Poisson:
     def update(self, sums: PoissonSums, theta: PoissonParams) -> tuple[PoissonParams, list[Event]]:
         """Return the mean count of each component and column (formula M7)."""
         return PoissonParams(rates=ratio(sums.s1, sums.s0, theta.rates)), []
+
+    def free(self, theta: PoissonParams) -> FloatArray:
+        """Return the log rates; a rate of 0, which EM does not leave, has none."""
+        return log_positive(theta.rates).ravel()
+
+    def from_free(self, vector: FloatArray, like: PoissonParams) -> PoissonParams | None:
+        """Return the rates with these logarithms."""
+        with np.errstate(over="ignore"):
+            rates = np.where(like.rates > 0, np.exp(vector.reshape(like.rates.shape)), 0.0)
+        return PoissonParams(rates=rates) if np.isfinite(rates).all() else None
+
+    def metric(self, theta: PoissonParams, weights: FloatArray, step: FloatArray) -> FloatArray:
+        """Return the information about log rates, which is the rates, times a step."""
+        return (weights[:, None] * theta.rates).ravel() * step
+
+    def inverse_metric(self, theta: PoissonParams, weights: FloatArray, gradient: FloatArray) -> FloatArray:
+        """Return the step of which `metric` makes this gradient."""
+        return quotient(gradient, (weights[:, None] * theta.rates).ravel())
 
     def refine(self, sums: PoissonSums, theta: PoissonParams) -> None:
         """Return None: sums of counts have no pivot."""

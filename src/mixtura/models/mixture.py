@@ -10,7 +10,7 @@ import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.blocks import fold_blocks
-from mixtura.families.linalg import is_occupied
+from mixtura.families.linalg import is_occupied, log_positive, quotient
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Event, EventKind, Family, Posterior
 from mixtura.persistence import decode
@@ -187,6 +187,34 @@ class Mixture(Generic[T]):
             pivot=self.family.pivot(params.components),
             components=self.family.expected(params.components, params.weights),
         )
+
+    def free(self, params: MixtureParams[T]) -> FloatArray:
+        """Return the logarithms of the weights about their mean, and the family's coordinates (formula Q1)."""
+        positive = params.weights > 0
+        logs = log_positive(params.weights)
+        centred = np.where(positive, logs - logs.sum() / positive.sum(), 0.0)
+        return np.concatenate([centred, self.family.free(params.components)])
+
+    def from_free(self, vector: FloatArray, like: MixtureParams[T]) -> MixtureParams[T] | None:
+        """Return the parameters with these coordinates; a weight of 0 stays."""
+        logs = np.where(like.weights > 0, vector[: self.n_components], -np.inf)
+        shares = np.exp(logs - logs.max())
+        components = self.family.from_free(vector[self.n_components :], like.components)
+        return None if components is None else MixtureParams(weights=shares / shares.sum(), components=components)
+
+    def metric(self, params: MixtureParams[T], step: FloatArray) -> FloatArray:
+        """Return the complete-data information per unit of weight, times a step (formula Q2)."""
+        tilt, rest = np.split(step, [self.n_components])
+        weights = params.weights
+        return np.concatenate(
+            [weights * (tilt - (weights * tilt).sum()), self.family.metric(params.components, weights, rest)]
+        )
+
+    def inverse_metric(self, params: MixtureParams[T], gradient: FloatArray) -> FloatArray:
+        """Return the step of which `metric` makes this gradient."""
+        tilt, rest = np.split(gradient, [self.n_components])
+        weights = params.weights
+        return np.concatenate([quotient(tilt, weights), self.family.inverse_metric(params.components, weights, rest)])
 
     def decode(self, tree: Any) -> MixtureParams[T]:
         """Return the parameters that `mixtura.persistence.encode` made a tree of."""

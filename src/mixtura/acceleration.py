@@ -1,0 +1,238 @@
+"""Where EM goes next: to its own update, or further, by a quasi-Newton step in free coordinates.
+
+An EM update is a gradient step in the metric of the complete-data information: it is short where much information is
+missing, which is what makes EM slow. L-BFGS (Nocedal 1980) started from that metric learns the rest from the updates
+that it sees (Jamshidian & Jennrich 1997), and needs nothing but the E-step's sums: each pass tells the objective of one
+step and the update to start the next one from, so a step that fails costs that pass and no other. Formulas Q1 to Q6.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from mixtura._types import FloatArray
+from mixtura.persistence import encode
+
+P = TypeVar("P")
+
+PAIRS = 10  # steps that are remembered
+CALM = 1e-2  # gain per unit of weight below which EM has chosen its optimum: further steps may leave it for a worse one
+LONGEST = 10.0  # most that a step may be longer than the update by scaling alone
+GROW, SHRINK = 4.0, 4.0  # of the longest step, after one that succeeds or fails
+CURVATURE = 1e-8  # least curvature, in units of the complete-data information, that a step may teach
+ROUNDING = 1e-13  # of an objective, relative
+
+
+class Charted(Protocol[P]):
+    """What a model must provide: coordinates without bounds, and the complete-data information in them."""
+
+    def free(self, params: P, /) -> FloatArray:
+        """Return the free coordinates of parameters, (q,)."""
+
+    def from_free(self, vector: FloatArray, like: P, /) -> P | None:
+        """Return the parameters with these coordinates; what has none as in `like`; None where the numbers end."""
+
+    def metric(self, params: P, step: FloatArray, /) -> FloatArray:
+        """Return the complete-data information per unit of weight, times a step."""
+
+    def inverse_metric(self, params: P, gradient: FloatArray, /) -> FloatArray:
+        """Return the step of which `metric` makes this gradient."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated(Generic[P]):
+    """An evaluation of the objective, and what EM makes of it.
+
+    Attributes
+    ----------
+    params, updated : P
+        Where it was made, and the EM update.
+    events : sequence
+        What happened to components in the update: then what was learnt no longer holds.
+    gains : sequence of float
+        How much each evaluation was above the one before, per unit of weight, up to this one.
+    """
+
+    params: P
+    updated: P
+    events: Sequence[Any]
+    gains: Sequence[float]
+
+
+@dataclass(frozen=True, eq=False)
+class Memory(Generic[P]):
+    """What is carried from one evaluation to the next, as a value that a checkpoint can hold.
+
+    Attributes
+    ----------
+    point, gradient : (q,) array
+        Free coordinates and gradient of the last evaluation.
+    steps, turns : (m, q) array
+        Steps, and by how much the gradient fell along each.
+    size, reach : float
+        Length of the step that is tried, and the longest that may be.
+    calm : bool
+        Whether EM has settled for an optimum, so that it may be extrapolated.
+    fallback : P or None
+        The EM update to go to if the step that is tried fails; None while the EM update itself is tried.
+    """
+
+    point: FloatArray
+    gradient: FloatArray
+    steps: FloatArray
+    turns: FloatArray
+    size: float = 0.0
+    reach: float = math.inf
+    calm: bool = False
+    fallback: P | None = None
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return this as plain values."""
+        return {**vars(self), "fallback": self.fallback and encode(self.fallback)}
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any], decode: Callable[[Any], P]) -> Memory[P]:
+        """Return what `to_tree` described; `decode` makes parameters of their trees."""
+        return cls(**{**tree, "fallback": tree["fallback"] and decode(tree["fallback"])})
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal(Generic[P]):
+    """Where to evaluate next, how much is left to gain per unit of weight, and what to remember."""
+
+    params: P
+    remaining: float
+    memory: Memory[P] | None = None
+
+
+class Ascent(ABC):
+    """A rule by which EM goes on."""
+
+    @abstractmethod
+    def propose(self, model: Any, here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
+        """Return where to go from an evaluation."""
+
+    def retreat(self, model: Any, tried: Evaluated[P] | None, memory: Memory[P]) -> Proposal[P]:
+        """Return where to go from a step that failed; `tried` is None where it has no finite objective."""
+        raise RuntimeError("an EM update cannot fail")
+
+
+@dataclass(frozen=True)
+class Plain(Ascent):
+    """Expectation-maximization as it is; what is left to gain is taken for the last gain, as scikit-learn does."""
+
+    def propose(self, model: Any, here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
+        """Go to the EM update."""
+        return Proposal(here.updated, abs(here.gains[-1]) if here.gains else math.inf)
+
+
+@dataclass(frozen=True)
+class QuasiNewton(Ascent):
+    """L-BFGS in free coordinates, from the metric of the complete-data information.
+
+    A step that lowers the objective is not taken: the EM update of the point before, which is at hand, is. What is left
+    to gain is estimated by the quadratic model and by Aitken's rule, of which the larger counts (formula Q6).
+
+    Parameters
+    ----------
+    pairs : int
+        Steps that are remembered.
+    """
+
+    pairs: int = PAIRS
+
+    def propose(self, model: Charted[P], here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
+        """Return a quasi-Newton step, or the EM update before EM has settled and where such a step cannot be held."""
+        point = model.free(here.params)
+        update = model.free(here.updated) - point
+        gradient = model.metric(here.params, update)
+        if memory is None or here.events:
+            memory = _blank(point, gradient)
+        else:
+            if memory.fallback is not None:
+                memory = replace(memory, reach=max(memory.reach, GROW * memory.size))
+            memory = self._learn(model, here.params, memory, point, gradient)
+            memory = replace(memory, point=point, gradient=gradient)
+        calm = memory.calm or bool(here.gains and here.gains[-1] < CALM)
+        step = _direction(model, here.params, memory, update)
+        remaining = max(_inner(gradient, step), aitken(here.gains))
+        memory = replace(memory, calm=calm, fallback=None)
+        if not calm or not len(memory.steps):
+            return Proposal(here.updated, remaining, memory)
+        size = math.sqrt(max(_inner(step, model.metric(here.params, step)), 0.0))
+        shortened = min(1.0, memory.reach / size) if size > 0 else 1.0
+        target = model.from_free(point + shortened * step, here.updated)
+        if target is None:
+            return Proposal(here.updated, remaining, memory)
+        return Proposal(target, remaining, replace(memory, size=shortened * size, fallback=here.updated))
+
+    def retreat(self, model: Charted[P], tried: Evaluated[P] | None, memory: Memory[P]) -> Proposal[P]:
+        """Go to the EM update of the point before, with what the failed step taught."""
+        if memory.fallback is None:
+            return super().retreat(model, tried, memory)
+        fallback, memory = memory.fallback, replace(memory, reach=memory.size / SHRINK, fallback=None)
+        if tried is not None and not tried.events:
+            point = model.free(tried.params)
+            gradient = model.metric(tried.params, model.free(tried.updated) - point)
+            memory = self._learn(model, tried.params, memory, point, gradient)
+        return Proposal(fallback, math.inf, memory)
+
+    def _learn(
+        self, model: Charted[P], params: P, memory: Memory[P], point: FloatArray, gradient: FloatArray
+    ) -> Memory[P]:
+        """Remember the step from the last evaluation to `point`, if the objective bends down along it (formula Q4)."""
+        step, turn = point - memory.point, memory.gradient - gradient
+        if not _inner(step, turn) > CURVATURE * _inner(step, model.metric(params, step)):
+            return memory
+        kept = slice(max(0, len(memory.steps) + 1 - self.pairs), None)
+        steps, turns = np.vstack([memory.steps, step])[kept], np.vstack([memory.turns, turn])[kept]
+        return replace(memory, steps=steps, turns=turns)
+
+
+def aitken(gains: Sequence[float]) -> float:
+    """Return what is left to gain if the last gains go on as a geometric series, infinity where they do not fall."""
+    if len(gains) < 2:
+        return math.inf if not gains else abs(gains[-1])
+    before, last = gains[-2:]
+    if abs(last) < before:
+        return last * last / (before - abs(last))
+    return abs(last)
+
+
+def rises(objective: float, best: float) -> bool:
+    """Tell whether an objective is not below the best so far by more than rounding; NaN is."""
+    return objective >= best - ROUNDING * abs(best)
+
+
+def _blank(point: FloatArray, gradient: FloatArray) -> Memory[Any]:
+    none = np.empty((0, len(point)))
+    return Memory(point=point, gradient=gradient, steps=none, turns=none)
+
+
+def _direction(model: Charted[P], params: P, memory: Memory[P], update: FloatArray) -> FloatArray:
+    """Return the quasi-Newton step, by the two loops of L-BFGS (formula Q3); without memory it is the EM update."""
+    if not len(memory.steps):
+        return update
+    pairs = [(step, turn, _inner(step, turn)) for step, turn in zip(memory.steps, memory.turns, strict=True)]
+    gradient, shares = memory.gradient, []
+    for step, turn, bend in reversed(pairs):
+        share = _inner(step, gradient) / bend
+        gradient = gradient - share * turn
+        shares.append(share)
+    _, turn, bend = pairs[-1]
+    scale = bend / _inner(turn, model.inverse_metric(params, turn))
+    direction = min(max(scale, 1.0), LONGEST) * model.inverse_metric(params, gradient)
+    for (step, turn, bend), share in zip(pairs, reversed(shares), strict=True):
+        direction = direction + (share - _inner(turn, direction) / bend) * step
+    return direction
+
+
+def _inner(a: FloatArray, b: FloatArray) -> float:
+    """Return the inner product, by a sum whose order no number of threads can change."""
+    return float((a * b).sum())
