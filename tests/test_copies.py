@@ -128,10 +128,11 @@ def test_save_keeps_names_starts_and_extreme_numbers(structure, tmp_path, make_c
 
 def test_a_loaded_model_can_be_fitted_on(structure, tmp_path, make_case):
     case = make_case(structure)
-    model = GaussianMixture(**case.start, max_iter=2, tol=0.0, warm_start=True).fit(case.x)
+    plain = {**case.start, "tol": 0.0, "acceleration": None}  # what extrapolation has learnt does not outlive a fit
+    model = GaussianMixture(**plain, max_iter=2, warm_start=True).fit(case.x)
     model.save(tmp_path / "model.json")
     copy = mixtura.load(tmp_path / "model.json")
-    straight = GaussianMixture(**case.start, max_iter=4, tol=0.0).fit(case.x)
+    straight = GaussianMixture(**plain, max_iter=4).fit(case.x)
     for resumed in (model.fit(case.x), copy.fit(case.x)):
         assert_close(straight, resumed, rtol=1e-10)
 
