@@ -87,7 +87,7 @@ def fit_estimator(estimator_class, x, options, updates):
 def fit_mixtura(x, options, updates):
     from mixtura import GaussianMixture
 
-    return fit_estimator(GaussianMixture, x, options, updates)
+    return fit_estimator(GaussianMixture, x, {**options, "acceleration": None}, updates)
 
 
 def fit_sklearn(x, options, updates):
