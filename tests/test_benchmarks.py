@@ -97,10 +97,23 @@ def test_times_are_compared_only_of_equal_results(comparison):
 def test_comparison_runs(comparison, monkeypatch, capsys, tmp_path):
     cases = [comparison.Case(c, 2000, 2, 2, 0.001, None) for c in ("full", "tied", "diag", "spherical")]
     monkeypatch.setattr(comparison, "CASES", cases)
-    assert comparison.main(["--quick", "--json", str(tmp_path / "figures.json")]) == 0
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert [line["case"] for line in figures["lines"]] == [case.name for case in cases]
-    assert capsys.readouterr().out.count("| yes |") == 4
+    code = comparison.main(["--quick", "--json", str(tmp_path / "figures.json")])
+    lines = json.loads((tmp_path / "figures.json").read_text())["lines"]
+    assert [line["case"] for line in lines] == [case.name for case in cases]
+    reached = [line["reached"] for line in lines]  # so few rows take no time that could be told
+    assert code == (0 if all(reached) else 1)
+    out = capsys.readouterr().out
+    assert (out.count("| yes |"), out.count("| **no** |")) == (sum(reached), 4 - sum(reached))
+
+
+@pytest.mark.parametrize(
+    ("sklearn", "onedal", "reached"), [(50.0, 3.0, True), (49.0, 3.0, False), (50.0, 2.9, False), (None, 3.0, True)]
+)
+def test_a_figure_is_reached_against_every_library_that_is_there(comparison, sklearn, onedal, reached):
+    case = comparison.Case("full", 1000, 2, 8, 50, 3)
+    times = {"mixtura": 1.0, "scikit-learn": sklearn, "oneDAL": onedal}
+    found = {library: ns for library, ns in times.items() if ns is not None}
+    assert comparison.summary(case, 0.7, found, 100.0)["reached"] is reached
 
 
 def test_everyday_runs(monkeypatch, capsys):
