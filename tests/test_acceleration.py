@@ -39,6 +39,39 @@ def test_the_metric_is_symmetric_and_positive(case):
     assert a @ case.model.metric(params, a) > 0
 
 
+def test_the_metric_is_the_curvature_of_the_divergence(case):
+    # Twice the divergence of rows with known components, between parameters a small step apart, is step' M step.
+    params, size = case.start(case.rows(400)), 1e-4
+    step = size * np.random.default_rng(5).normal(size=len(case.model.free(params)))
+    moved = case.model.from_free(case.model.free(params) + step, params)
+    back = case.model.from_free(case.model.free(params) - step, params)
+    found = step @ case.model.metric(params, step)
+    assert_allclose(found, divergence(params, moved) + divergence(params, back), rtol=1e-5)
+
+
+def divergence(p, q):
+    """Return the Kullback-Leibler divergence of rows and their components under p from those under q."""
+    total = np.sum(p.weights * np.log(p.weights / q.weights))
+    if hasattr(p.components, "rates"):
+        a, b = p.components.rates, q.components.rates
+        return total + np.sum(p.weights * (a * np.log(a / b) - a + b).sum(axis=1))
+    k, d = p.components.means.shape
+    for j in range(k):
+        s, t = (dense(c.components.covariances, j, k, d) for c in (p, q))
+        gap = p.components.means[j] - q.components.means[j]
+        inverse = np.linalg.inv(t)
+        logs = np.linalg.slogdet(t)[1] - np.linalg.slogdet(s)[1]
+        total += p.weights[j] * (np.trace(inverse @ s) - d + gap @ inverse @ gap + logs) / 2
+    return total
+
+
+def dense(covariances, j, k, d):
+    """Return the covariance (d, d) of one component from those of any structure."""
+    if covariances.shape in ((k, d, d), (d, d)):
+        return covariances.reshape(-1, d, d)[j if covariances.ndim == 3 else 0]
+    return np.eye(d) * covariances[j]
+
+
 def test_the_objective_never_falls_and_ends_no_lower(case):
     source = ArraySource(case.rows(800))
     start = case.start(source.x)

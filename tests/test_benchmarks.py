@@ -116,6 +116,14 @@ def test_a_figure_is_reached_against_every_library_that_is_there(comparison, skl
     assert comparison.summary(case, 0.7, found, 100.0)["reached"] is reached
 
 
+def test_convergence_runs(monkeypatch, capsys):
+    convergence = importlib.import_module("benchmarks.convergence")
+    x = importlib.import_module("benchmarks.data").galaxies()
+    monkeypatch.setattr(convergence, "cases", lambda: iter([("galaxies", x, 4, "tied"), ("galaxies", x, 6, "tied")]))
+    assert convergence.main() == 0
+    assert capsys.readouterr().out.count("| galaxies | tied |") == 2
+
+
 def test_everyday_runs(monkeypatch, capsys):
     everyday = importlib.import_module("benchmarks.everyday")
     monkeypatch.setenv("MIXTURA_BENCH_ROWS", "400")

@@ -133,6 +133,17 @@ def test_a_repeat_that_the_model_asked_for_is_not_forgotten(tmp_path, kernels):
         assert_same_fit(GaussianMixture(**options).fit(FragileSource(X)), whole)
 
 
+def test_a_step_that_was_not_taken_is_not_forgotten(tmp_path):
+    options = OPTIONS | {"n_init": 1, "random_state": 5, "tol": 1e-8}
+    whole = GaussianMixture(**options).fit(X)
+    assert whole.result_.n_passes > whole.n_iter_ + 1, "every step was taken"
+    for fatal in range(2, whole.result_.n_passes + 2):  # the first reading is the survey
+        interrupted = options | {"checkpoint": tmp_path / f"{fatal}"}
+        with pytest.raises(StoppedError):
+            GaussianMixture(**interrupted).fit(FragileSource(X, fatal))
+        assert_same_fit(GaussianMixture(**interrupted).fit(FragileSource(X)), whole)
+
+
 def test_a_finished_fit_is_not_made_again(tmp_path):
     options = OPTIONS | {"checkpoint": tmp_path / "fit.ckpt"}
     first = GaussianMixture(**options).fit(X)

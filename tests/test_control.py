@@ -15,14 +15,7 @@ from mixtura.sources import ArraySource
 from mixtura.values import same_bits
 
 X = np.random.default_rng(0).normal(size=(4000, 2)) + np.repeat([[0.0, 0.0], [2.0, 1.0]], 2000, axis=0)
-OPTIONS = {
-    "n_components": 3,
-    "init_params": "kmeans",
-    "random_state": 0,
-    "tol": 0.0,
-    "max_iter": 12,
-    "acceleration": None,
-}
+OPTIONS = {"n_components": 3, "init_params": "kmeans", "random_state": 0, "tol": 0.0, "max_iter": 12}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -42,7 +35,7 @@ class SlowSource(ArraySource):
 
 def test_a_callback_sees_every_evaluation():
     states = []
-    fitted = GaussianMixture(n_init=2, callback=states.append, **OPTIONS).fit(X)
+    fitted = GaussianMixture(n_init=2, acceleration=None, callback=states.append, **OPTIONS).fit(X)
     assert [s.iteration for s in states if s.restart == 0] == list(range(13))
     mine = [s for s in states if s.objective == fitted.result_.objective[-1]][-1]
     assert same_bits(mine.params, fitted.params_)

@@ -12,11 +12,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from mixtura._types import FloatArray
+from mixtura.model import Event, Model
 from mixtura.persistence import encode
 
 P = TypeVar("P")
@@ -29,22 +30,6 @@ CURVATURE = 1e-8  # least curvature, in units of the complete-data information, 
 ROUNDING = 1e-13  # of an objective, relative
 
 
-class Charted(Protocol[P]):
-    """What a model must provide: coordinates without bounds, and the complete-data information in them."""
-
-    def free(self, params: P, /) -> FloatArray:
-        """Return the free coordinates of parameters, (q,)."""
-
-    def from_free(self, vector: FloatArray, like: P, /) -> P | None:
-        """Return the parameters with these coordinates; what has none as in `like`; None where the numbers end."""
-
-    def metric(self, params: P, step: FloatArray, /) -> FloatArray:
-        """Return the complete-data information per unit of weight, times a step."""
-
-    def inverse_metric(self, params: P, gradient: FloatArray, /) -> FloatArray:
-        """Return the step of which `metric` makes this gradient."""
-
-
 @dataclass(frozen=True, eq=False)
 class Evaluated(Generic[P]):
     """An evaluation of the objective, and what EM makes of it.
@@ -53,7 +38,7 @@ class Evaluated(Generic[P]):
     ----------
     params, updated : P
         Where it was made, and the EM update.
-    events : sequence
+    events : sequence of Event
         What happened to components in the update: then what was learnt no longer holds.
     gains : sequence of float
         How much each evaluation was above the one before, per unit of weight, up to this one.
@@ -61,7 +46,7 @@ class Evaluated(Generic[P]):
 
     params: P
     updated: P
-    events: Sequence[Any]
+    events: Sequence[Event]
     gains: Sequence[float]
 
 
@@ -115,10 +100,10 @@ class Ascent(ABC):
     """A rule by which EM goes on."""
 
     @abstractmethod
-    def propose(self, model: Any, here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
+    def propose(self, model: Model[P, Any], here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
         """Return where to go from an evaluation."""
 
-    def retreat(self, model: Any, tried: Evaluated[P] | None, memory: Memory[P]) -> Proposal[P]:
+    def retreat(self, model: Model[P, Any], tried: Evaluated[P] | None, memory: Memory[P]) -> Proposal[P]:
         """Return where to go from a step that failed; `tried` is None where it has no finite objective."""
         raise RuntimeError("an EM update cannot fail")
 
@@ -127,7 +112,7 @@ class Ascent(ABC):
 class Plain(Ascent):
     """Expectation-maximization as it is; what is left to gain is taken for the last gain, as scikit-learn does."""
 
-    def propose(self, model: Any, here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
+    def propose(self, model: Model[P, Any], here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
         """Go to the EM update."""
         return Proposal(here.updated, abs(here.gains[-1]) if here.gains else math.inf)
 
@@ -147,23 +132,13 @@ class QuasiNewton(Ascent):
 
     pairs: int = PAIRS
 
-    def propose(self, model: Charted[P], here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
+    def propose(self, model: Model[P, Any], here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
         """Return a quasi-Newton step, or the EM update before EM has settled and where such a step cannot be held."""
-        point = model.free(here.params)
-        update = model.free(here.updated) - point
-        gradient = model.metric(here.params, update)
-        if memory is None or here.events:
-            memory = _blank(point, gradient)
-        else:
-            if memory.fallback is not None:
-                memory = replace(memory, reach=max(memory.reach, GROW * memory.size))
-            memory = self._learn(model, here.params, memory, point, gradient)
-            memory = replace(memory, point=point, gradient=gradient)
-        calm = memory.calm or bool(here.gains and here.gains[-1] < CALM)
+        point, update, gradient = _look_around(model, here)
+        memory = self._take_in(model, here, memory, point, gradient)
         step = _direction(model, here.params, memory, update)
         remaining = max(_inner(gradient, step), aitken(here.gains))
-        memory = replace(memory, calm=calm, fallback=None)
-        if not calm or not len(memory.steps):
+        if not memory.calm or not len(memory.steps):
             return Proposal(here.updated, remaining, memory)
         size = math.sqrt(max(_inner(step, model.metric(here.params, step)), 0.0))
         shortened = min(1.0, memory.reach / size) if size > 0 else 1.0
@@ -172,19 +147,37 @@ class QuasiNewton(Ascent):
             return Proposal(here.updated, remaining, memory)
         return Proposal(target, remaining, replace(memory, size=shortened * size, fallback=here.updated))
 
-    def retreat(self, model: Charted[P], tried: Evaluated[P] | None, memory: Memory[P]) -> Proposal[P]:
+    def retreat(self, model: Model[P, Any], tried: Evaluated[P] | None, memory: Memory[P]) -> Proposal[P]:
         """Go to the EM update of the point before, with what the failed step taught."""
         if memory.fallback is None:
             return super().retreat(model, tried, memory)
         fallback, memory = memory.fallback, replace(memory, reach=memory.size / SHRINK, fallback=None)
         if tried is not None and not tried.events:
-            point = model.free(tried.params)
-            gradient = model.metric(tried.params, model.free(tried.updated) - point)
+            point, _, gradient = _look_around(model, tried)
             memory = self._learn(model, tried.params, memory, point, gradient)
         return Proposal(fallback, math.inf, memory)
 
+    def _take_in(
+        self,
+        model: Model[P, Any],
+        here: Evaluated[P],
+        memory: Memory[P] | None,
+        point: FloatArray,
+        gradient: FloatArray,
+    ) -> Memory[P]:
+        """Return what is known after an evaluation; an event leaves nothing of it but where EM is."""
+        if memory is None or here.events:
+            none = np.empty((0, len(point)))
+            memory = Memory(point=point, gradient=gradient, steps=none, turns=none)
+        else:
+            memory = self._learn(model, here.params, memory, point, gradient)
+            reach = memory.reach if memory.fallback is None else max(memory.reach, GROW * memory.size)
+            memory = replace(memory, point=point, gradient=gradient, reach=reach, fallback=None)
+        calm = memory.calm or bool(here.gains and here.gains[-1] < CALM)
+        return replace(memory, calm=calm)
+
     def _learn(
-        self, model: Charted[P], params: P, memory: Memory[P], point: FloatArray, gradient: FloatArray
+        self, model: Model[P, Any], params: P, memory: Memory[P], point: FloatArray, gradient: FloatArray
     ) -> Memory[P]:
         """Remember the step from the last evaluation to `point`, if the objective bends down along it (formula Q4)."""
         step, turn = point - memory.point, memory.gradient - gradient
@@ -196,26 +189,31 @@ class QuasiNewton(Ascent):
 
 
 def aitken(gains: Sequence[float]) -> float:
-    """Return what is left to gain if the last gains go on as a geometric series, infinity where they do not fall."""
-    if len(gains) < 2:
-        return math.inf if not gains else abs(gains[-1])
-    before, last = gains[-2:]
-    if abs(last) < before:
-        return last * last / (before - abs(last))
-    return abs(last)
+    """Return what is left to gain if the last gains go on as a geometric series.
+
+    That is the last gain itself where there is no other to compare it with or they do not fall, and infinity where
+    there is none.
+    """
+    if not gains:
+        return math.inf
+    last = abs(gains[-1])
+    falls = len(gains) > 1 and last < gains[-2]
+    return last * last / (gains[-2] - last) if falls else last
 
 
 def rises(objective: float, best: float) -> bool:
-    """Tell whether an objective is not below the best so far by more than rounding; NaN is."""
+    """Tell whether an objective is not below the best so far by more than rounding; NaN is below."""
     return objective >= best - ROUNDING * abs(best)
 
 
-def _blank(point: FloatArray, gradient: FloatArray) -> Memory[Any]:
-    none = np.empty((0, len(point)))
-    return Memory(point=point, gradient=gradient, steps=none, turns=none)
+def _look_around(model: Model[P, Any], here: Evaluated[P]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return point, EM update and gradient of an evaluation, in free coordinates (formula Q2)."""
+    point = model.free(here.params)
+    update = model.free(here.updated) - point
+    return point, update, model.metric(here.params, update)
 
 
-def _direction(model: Charted[P], params: P, memory: Memory[P], update: FloatArray) -> FloatArray:
+def _direction(model: Model[P, Any], params: P, memory: Memory[P], update: FloatArray) -> FloatArray:
     """Return the quasi-Newton step, by the two loops of L-BFGS (formula Q3); without memory it is the EM update."""
     if not len(memory.steps):
         return update

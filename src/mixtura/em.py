@@ -154,7 +154,7 @@ def em(
             return trace.result(Status.DIVERGED)
         here = _look(model, stats, params, trace)
         proposal = ascent.propose(model, here, trace.memory)
-        if trace.iteration and proposal.remaining < tol:
+        if proposal.remaining < tol:
             return trace.result(Status.CONVERGED)
         if trace.iteration == max_iter:
             return trace.result(Status.ITERATION_LIMIT)
@@ -304,9 +304,8 @@ def _begin(model: Model[P, S], starts: Sequence[P], checkpoint: Checkpoint | Non
     fits = []
     for i, tree in enumerate(checkpoint.saved):
         params = None if tree["params"] is None else model.decode(tree["params"])
-        fits.append(
-            _Fit(model, i, model.decode(tree["asked"]), Trace.from_tree(tree["trace"], params, model.decode), **options)
-        )
+        trace = Trace.from_tree(tree["trace"], params, model.decode)
+        fits.append(_Fit(model, i, model.decode(tree["asked"]), trace, **options))
     logger.info("going on from %s, after %d passes", checkpoint.path, max(fit.trace.passes for fit in fits))
     return fits
 

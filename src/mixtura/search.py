@@ -53,9 +53,8 @@ def search(
         if not short:
             return starts[:n]
         better = [result.params for result in short]
-        best = (
-            _best(drive(sample, model, better, tol=max(FINER * tol, FINEST), max_iter=LONG, ascent=ascent), n) or short
-        )
+        finer = max(FINER * tol, FINEST)
+        best = _best(drive(sample, model, better, tol=finer, max_iter=LONG, ascent=ascent), n) or short
     ends = [result.params for result in best]
     return ends + starts[: n - len(ends)]
 

@@ -16,9 +16,7 @@ SINGULAR = 64 * float(np.finfo(np.float64).eps)
 def ratio(sums: FloatArray, counts: FloatArray, otherwise: FloatArray | float) -> FloatArray:
     """Divide sums (k, ...) by counts (k,), taking `otherwise` where a component has no rows."""
     columns = counts.reshape(counts.shape + (1,) * (sums.ndim - 1))
-    occupied = is_occupied(columns)
-    quotient = np.divide(sums, columns, out=np.zeros_like(sums), where=occupied)
-    return np.where(occupied, quotient, otherwise)
+    return np.where(is_occupied(columns), quotient(sums, columns), otherwise)
 
 
 def is_occupied(counts: FloatArray) -> BoolArray:

@@ -53,10 +53,8 @@ class Poisson:
 
     def log_density(self, theta: PoissonParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-probabilities (formula E7); a rate of 0 allows only counts of 0."""
-        positive = theta.rates > 0
-        log_rates = np.log(theta.rates, out=np.zeros_like(theta.rates), where=positive)
-        density = x @ log_rates.T - theta.rates.sum(axis=1) - log_factorial(x).sum(axis=1)[:, None]
-        impossible = (x > 0).astype(np.float64) @ (~positive).astype(np.float64).T > 0
+        density = x @ log_positive(theta.rates).T - theta.rates.sum(axis=1) - log_factorial(x).sum(axis=1)[:, None]
+        impossible = (x > 0).astype(np.float64) @ (theta.rates == 0).astype(np.float64).T > 0
         return np.where(impossible, -np.inf, density)
 
     def suffstats(self, theta: PoissonParams, x: FloatArray, resp: FloatArray) -> PoissonSums:
