@@ -1,11 +1,13 @@
 """Quasi-Newton steps in free coordinates: they reach what EM reaches, sooner, and never go down."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from cases import CASES
-from mixtura.acceleration import QuasiNewton
+from mixtura.acceleration import CALM, GROW, SHRINK, Evaluated, QuasiNewton
 from mixtura.em import drive
 from mixtura.sources import ArraySource
 
@@ -91,3 +93,25 @@ def test_a_slow_fit_takes_a_fifth_of_the_passes():
     (fast,) = drive(ArraySource(x), case.model, [start], tol=1e-9, max_iter=20000, ascent=QuasiNewton())
     assert fast.objective[-1] >= plain.objective[-1] - 1e-6
     assert fast.n_passes * 5 <= plain.n_passes
+
+
+def test_em_chooses_the_optimum(case):
+    source = ArraySource(case.rows(800))
+    start = case.start(source.x)
+    (plain,) = drive(source, case.model, [start], tol=0.0, max_iter=40)
+    (fast,) = drive(source, case.model, [start], tol=0.0, max_iter=40, ascent=QuasiNewton())
+    settled = int(np.argmax(np.diff(plain.objective) < CALM * plain.weight)) + 1
+    assert settled >= 2, "EM settles before it could be extrapolated: the test shows nothing"
+    assert_array_equal(fast.objective[: settled + 1], plain.objective[: settled + 1])
+
+
+def test_the_reach_follows_success_and_failure():
+    case = CASES["gaussian-full"]
+    x = case.rows(400)
+    here, there = case.start(x), case.start(x, seed=2)
+    blank = QuasiNewton().propose(case.model, Evaluated(here, there, (), [1e-4]), None).memory
+    tried = replace(blank, size=0.5, reach=1.0, fallback=there)
+    assert QuasiNewton().propose(case.model, Evaluated(there, here, (), [1e-4]), tried).memory.reach == GROW * 0.5
+    failed = QuasiNewton().retreat(case.model, None, tried)
+    assert failed.params is there
+    assert failed.memory.reach == 0.5 / SHRINK
