@@ -19,7 +19,7 @@ P = TypeVar("P")
 class Status(Enum):
     """How a fit ended; ``message`` says it in a sentence."""
 
-    CONVERGED = "the objective changes by less than the tolerance"
+    CONVERGED = "less than the tolerance is left to gain, by estimate"
     ITERATION_LIMIT = "the iteration limit was reached before the tolerance was met"
     TIME_LIMIT = "the time limit was reached before the tolerance was met"
     STOPPED = "a callback stopped the fit before the tolerance was met"
