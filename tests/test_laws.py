@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 import cases
 import laws
 from mixtura import init
+from mixtura.acceleration import QuasiNewton
 from mixtura.blocks import fold_blocks
-from mixtura.em import drive
+from mixtura.em import Job, drive, drive_jobs
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.sources import ArraySource
 from mixtura.stats import Forest, Stats
+from mixtura.values import same_bits
 
 every_case = pytest.mark.parametrize("case", cases.CASES.values(), ids=cases.CASES.keys())
 weighting = pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
@@ -79,6 +81,33 @@ def test_resuming_changes_no_bit(case):
 def test_company_changes_no_bit(case):
     x = case.rows(1200)
     laws.company_changes_no_bit(case.model, [case.start(x, seed) for seed in range(3)], x)
+
+
+def test_company_of_other_models_changes_no_bit():
+    """Fits of different models share their passes, and each ends as it does alone."""
+    x = cases.CASES["gaussian-full"].rows(1200)
+    table = [cases.CASES[f"gaussian-{name}"] for name in ("full", "tied", "diag", "spherical")]
+    models = [replace(case.model, n_components=k) for k, case in enumerate(table, start=2)]
+    starts = [replace(case, model=model).start(x) for case, model in zip(table, models, strict=True)]
+    jobs = [Job(model, start) for model, start in zip(models, starts, strict=True)]
+    source = Counted(x)
+    together = drive_jobs(source, jobs, max_iter=30, ascent=QuasiNewton())
+    assert source.passes == max(result.n_passes for result in together)
+    assert len({result.n_passes for result in together}) > 1, "all end together: the test shows less than it could"
+    for model, start, shared in zip(models, starts, together, strict=True):
+        (alone,) = drive(ArraySource(x), model, [start], max_iter=30, ascent=QuasiNewton())
+        assert same_bits(alone.params, shared.params)
+        assert alone.status is shared.status
+
+
+class Counted(ArraySource):
+    """Rows that count how often they are summed over."""
+
+    passes = 0
+
+    def fold(self, steps):
+        self.passes += 1
+        return super().fold(steps)
 
 
 @every_case

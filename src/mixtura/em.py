@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +27,19 @@ from mixtura.progress import listen, unheard
 from mixtura.result import EMResult, Status, Trace
 from mixtura.stats import Stats
 
-__all__ = ["EMResult", "State", "Status", "drive", "em", "evaluate", "observe", "settle", "unobserved"]
+__all__ = [
+    "EMResult",
+    "Job",
+    "State",
+    "Status",
+    "drive",
+    "drive_jobs",
+    "em",
+    "evaluate",
+    "observe",
+    "settle",
+    "unobserved",
+]
 
 P = TypeVar("P")
 S = TypeVar("S", bound=Stats)
@@ -47,7 +59,7 @@ class State(Generic[P]):
     Attributes
     ----------
     restart : int
-        Which of the starts, from 0.
+        Which of the fits that share the passes, from 0.
     iteration, max_iter : int
         Updates that preceded this evaluation, and the most there will be.
     objective : float
@@ -182,26 +194,49 @@ def _evaluate(model: Model[P, S], params: P, trace: Trace[P]) -> Generator[P, S,
         params, trace.repeats = better, trace.repeats + 1
 
 
-class _Fit(Generic[P, S]):
-    """One of the fits that share the passes: its loop, its record, and what it asks for or ended with."""
+@dataclass(frozen=True, eq=False)
+class Job(Generic[P, S]):
+    """One of the fits that share the passes over the data: what is fitted, and from where.
 
-    def __init__(
-        self,
-        model: Model[P, S],
-        number: int,
-        asked: P,
-        trace: Trace[P],
-        *,
-        begun: float,
-        tol: float,
-        max_iter: int,
-        ascent: Ascent,
-    ) -> None:
-        self.trace = trace
-        self.asked = asked
-        self.result: EMResult[P] | None = None if trace.status is None else trace.result(trace.status)
+    Attributes
+    ----------
+    model : Model
+        What is fitted.
+    asked : P
+        The parameters to evaluate first: a start, or those that an interrupted fit asked for.
+    trace : Trace
+        The record to go on with; an empty one for a fit that begins.
+    """
+
+    model: Model[P, S]
+    asked: P
+    trace: Trace[P] = field(default_factory=Trace)
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return all that is needed to go on from here, but for the model, as plain values."""
+        params = self.trace.params
+        return {
+            "asked": encode(self.asked),
+            "params": None if params is None else encode(params),
+            "trace": self.trace.to_tree(),
+        }
+
+    @classmethod
+    def from_tree(cls, model: Model[P, S], tree: dict[str, Any]) -> Job[P, S]:
+        """Return the fit that `to_tree` described."""
+        params = None if tree["params"] is None else model.decode(tree["params"])
+        return cls(model, model.decode(tree["asked"]), Trace.from_tree(tree["trace"], params, model.decode))
+
+
+class _Fit(Generic[P, S]):
+    """A job that runs: its loop, its record, and what it asks for or ended with."""
+
+    def __init__(self, job: Job[P, S], number: int, *, begun: float, tol: float, max_iter: int, ascent: Ascent) -> None:
+        self.model, self.asked, self.trace = job.model, job.asked, job.trace
+        status = self.trace.status
+        self.result: EMResult[P] | None = None if status is None else self.trace.result(status)
         self._number, self._max_iter, self._begun = number, max_iter, begun
-        self._loop = em(model, asked, tol=tol, max_iter=max_iter, ascent=ascent, trace=trace)
+        self._loop = em(self.model, self.asked, tol=tol, max_iter=max_iter, ascent=ascent, trace=self.trace)
         next(self._loop)
 
     def send(self, stats: S) -> bool:
@@ -238,12 +273,7 @@ class _Fit(Generic[P, S]):
 
     def to_tree(self) -> dict[str, Any]:
         """Return all that is needed to go on from here, as plain values."""
-        params = self.trace.params
-        return {
-            "asked": encode(self.asked),
-            "params": None if params is None else encode(params),
-            "trace": self.trace.to_tree(),
-        }
+        return Job(self.model, self.asked, self.trace).to_tree()
 
 
 class _OutOfTimeError(Exception):
@@ -255,11 +285,8 @@ def drive(
     model: Model[P, S],
     starts: Sequence[P],
     *,
-    tol: float = 1e-3,
-    max_iter: int = 100,
-    ascent: Ascent = PLAIN,
-    deadline: float = math.inf,
     checkpoint: Checkpoint | None = None,
+    **options: Any,
 ) -> list[EMResult[P]]:
     """Run EM from each of `starts`; every pass over `source` serves all fits that are still live.
 
@@ -271,21 +298,59 @@ def drive(
         What to fit.
     starts : sequence of P
         One fit is run from each.
-    tol, max_iter, ascent : float, int, Ascent
-        As for `em`.
-    deadline : float
-        When to stop, by ``time.monotonic()``: a pass in progress is abandoned, but for the first one.
     checkpoint : Checkpoint, optional
         Where the state goes after every pass. If it has one, the fits go on from there, and `starts` do not count.
+    **options
+        As for `drive_jobs`.
 
     Returns
     -------
     list of EMResult
         In the order of `starts`.
     """
-    fits = _begin(model, starts, checkpoint, begun=time.monotonic(), tol=tol, max_iter=max_iter, ascent=ascent)
+    saved = None if checkpoint is None else checkpoint.saved
+    jobs = [Job(model, start) for start in starts] if saved is None else [Job.from_tree(model, tree) for tree in saved]
+    return drive_jobs(source, jobs, checkpoint=checkpoint, **options)
+
+
+def drive_jobs(
+    source: Source,
+    jobs: Sequence[Job[Any, Any]],
+    *,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    ascent: Ascent = PLAIN,
+    deadline: float = math.inf,
+    checkpoint: Checkpoint | None = None,
+) -> list[EMResult[Any]]:
+    """Run EM for jobs of any models; every pass over `source` serves all that are still live.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    jobs : sequence of Job
+        The fits; they need not be of one model.
+    tol, max_iter, ascent : float, int, Ascent
+        As for `em`.
+    deadline : float
+        When to stop, by ``time.monotonic()``: a pass in progress is abandoned, but for the first one.
+    checkpoint : Checkpoint, optional
+        Where the state goes after every pass.
+
+    Returns
+    -------
+    list of EMResult
+        In the order of `jobs`.
+    """
+    begun = time.monotonic()
+    fits = [_Fit(job, i, begun=begun, tol=tol, max_iter=max_iter, ascent=ascent) for i, job in enumerate(jobs)]
+    if checkpoint and checkpoint.saved is None:
+        checkpoint.save([fit.to_tree() for fit in fits])
+    elif checkpoint:
+        logger.info("going on from %s, after %d passes", checkpoint.path, max(fit.trace.passes for fit in fits))
     while live := [fit for fit in fits if fit.result is None]:
-        status = _pass(source, model, live, deadline)
+        status = _pass(source, live, deadline)
         if checkpoint and status is not Status.TIME_LIMIT:
             checkpoint.save([fit.to_tree() for fit in fits])
         if status is not None:
@@ -294,23 +359,7 @@ def drive(
     return [fit.result for fit in fits if fit.result is not None]
 
 
-def _begin(model: Model[P, S], starts: Sequence[P], checkpoint: Checkpoint | None, **options: Any) -> list[_Fit[P, S]]:
-    """Return the fits, at their starts or where the checkpoint left them."""
-    if checkpoint is None or checkpoint.saved is None:
-        fits = [_Fit(model, i, start, Trace(), **options) for i, start in enumerate(starts)]
-        if checkpoint:
-            checkpoint.save([fit.to_tree() for fit in fits])
-        return fits
-    fits = []
-    for i, tree in enumerate(checkpoint.saved):
-        params = None if tree["params"] is None else model.decode(tree["params"])
-        trace = Trace.from_tree(tree["trace"], params, model.decode)
-        fits.append(_Fit(model, i, model.decode(tree["asked"]), trace, **options))
-    logger.info("going on from %s, after %d passes", checkpoint.path, max(fit.trace.passes for fit in fits))
-    return fits
-
-
-def _pass(source: Source, model: Model[P, S], live: Sequence[_Fit[P, S]], deadline: float) -> Status | None:
+def _pass(source: Source, live: Sequence[_Fit[Any, Any]], deadline: float) -> Status | None:
     """Make one pass for the live fits and tell the observers; return a status if all are to end with it."""
     first = any(fit.trace.params is None for fit in live)
 
@@ -321,7 +370,7 @@ def _pass(source: Source, model: Model[P, S], live: Sequence[_Fit[P, S]], deadli
     try:
         with listen(check_time):
             check_time(0)
-            folded = _fold(source, model, [fit.asked for fit in live])
+            folded = _fold(source, [(fit.model, fit.asked) for fit in live])
     except _OutOfTimeError:
         return Status.TIME_LIMIT
     evaluated = [fit for fit, stats in zip(live, folded, strict=True) if fit.send(stats)]
@@ -331,7 +380,8 @@ def _pass(source: Source, model: Model[P, S], live: Sequence[_Fit[P, S]], deadli
 
 def evaluate(source: Source, model: Model[P, S], params: P) -> S:
     """Return the statistics of all rows at `params`, in one pass."""
-    return _fold(source, model, [params])[0]
+    stats: S = _fold(source, [(model, params)])[0]
+    return stats
 
 
 def settle(source: Source, model: Model[P, S], params: P) -> tuple[P, S]:
@@ -346,6 +396,7 @@ def settle(source: Source, model: Model[P, S], params: P) -> tuple[P, S]:
             return params, stats
 
 
-def _fold(source: Source, model: Model[P, S], asked: Sequence[P]) -> list[S]:
-    compiled = model.compiles(source.n_rows, source.n_features)
-    return source.fold([partial(fold_blocks, model, params, compiled=compiled) for params in asked])
+def _fold(source: Source, asked: Sequence[tuple[Model[Any, Any], Any]]) -> list[Any]:
+    """Return the statistics of all rows at the parameters of each model, in one pass."""
+    size = source.n_rows, source.n_features
+    return source.fold([partial(fold_blocks, model, params, compiled=model.compiles(*size)) for model, params in asked])
