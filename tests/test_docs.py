@@ -38,3 +38,17 @@ def test_uses(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(names["likely"].mean(), names["person"].quantile(0.5), atol=0.5)
     np.testing.assert_allclose(names["line"].cdf(names["q"]), [0.001, 0.5, 0.999], rtol=1e-12)
     assert names["same"].feature_names_in_.tolist() == ["rent", "income"]
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_uncertainty(tmp_path, monkeypatch, capsys):
+    names = run_page("uncertainty.md", tmp_path, monkeypatch)
+    printed = capsys.readouterr().out
+    page = (DOCS / "uncertainty.md").read_text(encoding="utf-8")
+    for line in (
+        page.split("prints")[1].split("```")[1].splitlines()[1:3]
+    ):  # the heads of the table, not its last digits
+        assert line.rstrip() in printed
+    assert "rates[1, 0]" in printed
+    assert (names["low"] < names["mixture"].means_).all()
+    assert (names["both"] ** 2 > 0).any()

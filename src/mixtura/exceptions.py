@@ -23,6 +23,10 @@ class CheckpointWarning(UserWarning):
     """A checkpoint could not be written; the fit goes on without."""
 
 
+class InformationError(ValueError):
+    """The data do not tell how sure the parameters are; the message says which, why and what to do."""
+
+
 class SourceChangedError(ValueError):
     """The rows of a source are not those of its first pass; the message says where they differ."""
 

@@ -219,6 +219,55 @@ class Family(Protocol[T, M]):
         """Run the kernel of the posterior over rows."""
 
 
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """A parameter as users know it, and how it follows from coordinates of unit information.
+
+    Attributes
+    ----------
+    name : str
+        Such as "means".
+    values : array of any shape
+        In the data's own units.
+    effects : (q, *shape) array
+        Derivative of the values by each coordinate.
+    distinct : array of bool
+        Which entries are not repeated elsewhere: one of each pair in a symmetric matrix.
+    positive : array of bool
+        Which entries are positive by nature.
+    upper : float
+        What these stay below.
+    """
+
+    name: str
+    values: FloatArray
+    effects: FloatArray
+    distinct: BoolArray
+    positive: BoolArray
+    upper: float = np.inf
+
+
+@runtime_checkable
+class ExponentialFamily(Protocol):
+    """The gifts of an exponential family, from which standard errors follow.
+
+    The coordinates are its natural parameters, or any linear map of them, so that the information about them is the
+    same for every row of a component (formula V1); the map makes it the unit matrix at the parameters.
+    """
+
+    def unit_scores(self, theta: Any, x: FloatArray, /) -> FloatArray:
+        """Return the derivatives (n, k, p) of each row's log-densities by the p coordinates of each component."""
+
+    def slots(self, theta: Any, /) -> IntArray:
+        """Return the numbers (k, p) of these coordinates; components that share a parameter share its number."""
+
+    def quantities(self, theta: Any, /) -> Sequence[Quantity]:
+        """Return the parameters in the data's own units, with their derivatives by all coordinates."""
+
+    def edges(self, theta: Any, /) -> Sequence[str]:
+        """Say of each component, if any, what about it is at the edge of what parameters can be."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Rows that can be read again and again in the same order; the only place that knows where they are."""

@@ -23,11 +23,11 @@ from mixtura import init
 from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.acceleration import Ascent, Plain, QuasiNewton
 from mixtura.em import EMResult, State, Status, drive, observe
-from mixtura.estimators.criteria import Criteria
 from mixtura.estimators.prediction import posteriors, write_predictions
 from mixtura.estimators.reading import read
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.streaming import take_in
+from mixtura.estimators.uncertainty import Inference
 from mixtura.estimators.verbose import printer
 from mixtura.exceptions import CollapseWarning, FitError
 from mixtura.kernels.threads import using_threads
@@ -40,7 +40,7 @@ QUASI_NEWTON = "quasi-newton"
 logger = logging.getLogger(__name__)
 
 
-class BaseMixture(Criteria, DensityMixin, BaseEstimator):
+class BaseMixture(Inference, DensityMixin, BaseEstimator):
     """A mixture of one family, fitted by EM.
 
     Subclasses say which model they stand for and what users may give of a start.

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.stats import Sums
 
 
@@ -143,6 +143,30 @@ class Covariance(ABC, Generic[M]):
     @abstractmethod
     def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
         """Return ``log |L_k|`` as (k,)."""
+
+    @abstractmethod
+    def whiten(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
+        """Return ``L_k (z - mu_k)`` as (n, k, d)."""
+
+    @abstractmethod
+    def roots(self, factors: FloatArray) -> FloatArray:
+        """Return the inverses of factors, in their shape."""
+
+    @abstractmethod
+    def spread_scores(self, y: FloatArray) -> FloatArray:
+        """Return the scores (n, k, s) of unit information about the covariance, of whitened rows (formula V2)."""
+
+    @abstractmethod
+    def spread_slots(self, k: int, d: int) -> IntArray:
+        """Return the numbers (k, s) of the coordinates of each component's covariance."""
+
+    @abstractmethod
+    def spread_effects(self, factors: FloatArray, d: int) -> FloatArray:
+        """Return the derivative (q, *shape) of the covariances by these coordinates (formula V2)."""
+
+    @abstractmethod
+    def entries(self, shape: tuple[int, ...]) -> tuple[BoolArray, BoolArray]:
+        """Tell which entries of covariances are not repeated by symmetry, and which are variances."""
 
     @abstractmethod
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.covariance import Covariance, Moments, split
 from mixtura.families.linalg import quotient, ratio
 
@@ -89,6 +89,27 @@ class Diag(Covariance[Moments]):
         total: FloatArray = np.log(factors).sum(axis=1)
         return total
 
+    def whiten(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
+        return (z[:, None, :] - means) * factors.reshape(len(means), -1)
+
+    def roots(self, factors: FloatArray) -> FloatArray:
+        return 1.0 / factors
+
+    def spread_scores(self, y: FloatArray) -> FloatArray:
+        scores: FloatArray = (y**2 - 1) / np.sqrt(2)
+        return scores
+
+    def spread_slots(self, k: int, d: int) -> IntArray:
+        return np.arange(k * d).reshape(k, d)
+
+    def spread_effects(self, factors: FloatArray, d: int) -> FloatArray:
+        variances = self.invert(factors)
+        effects: FloatArray = np.diag(np.sqrt(2) * variances.ravel()).reshape(-1, *variances.shape)
+        return effects
+
+    def entries(self, shape: tuple[int, ...]) -> tuple[BoolArray, BoolArray]:
+        return np.ones(shape, dtype=np.bool_), np.ones(shape, dtype=np.bool_)
+
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * scale**2
 
@@ -154,6 +175,17 @@ class Spherical(Diag):
 
     def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
         return d * np.log(factors)
+
+    def spread_scores(self, y: FloatArray) -> FloatArray:
+        total: FloatArray = super().spread_scores(y).sum(axis=2, keepdims=True) / np.sqrt(y.shape[2])
+        return total
+
+    def spread_slots(self, k: int, d: int) -> IntArray:
+        return np.arange(k)[:, None]
+
+    def spread_effects(self, factors: FloatArray, d: int) -> FloatArray:
+        effects: FloatArray = super().spread_effects(factors, d) / np.sqrt(d)
+        return effects
 
     def rescale(self, covariances: FloatArray, scale: FloatArray) -> FloatArray:
         return covariances * float(scale[0]) ** 2

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.covariance import Covariance, M, Moments, PooledMoments, split
 from mixtura.families.linalg import (
     from_triangle,
@@ -78,6 +78,21 @@ class _Matrices(Covariance[M]):
         turn = quotient(times_diagonal(np.tril(turn), 0.5), self._shares(weights))
         return pack_lower(times_diagonal(turn @ factors, 1 / diagonal))
 
+    def roots(self, factors: FloatArray) -> FloatArray:
+        return invert_lower(factors)
+
+    def spread_scores(self, y: FloatArray) -> FloatArray:
+        row, column = np.tril_indices(y.shape[2])
+        scores = y[..., row] * y[..., column]
+        same = row == column
+        scores[..., same] = (scores[..., same] - 1) / np.sqrt(2)
+        return scores
+
+    def entries(self, shape: tuple[int, ...]) -> tuple[BoolArray, BoolArray]:
+        d = shape[-1]
+        lower, diagonal = np.tri(d, dtype=np.bool_), np.eye(d, dtype=np.bool_)
+        return np.broadcast_to(lower, shape), np.broadcast_to(diagonal, shape)
+
     @abstractmethod
     def _shares(self, weights: FloatArray) -> FloatArray:
         """Return the share of the rows that each matrix belongs to, to be multiplied with a stack of them."""
@@ -133,6 +148,20 @@ class Full(_Matrices[Moments]):
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.column_stack([_norm((z - m) @ f.T) for m, f in zip(means, factors, strict=True)])
+
+    def whiten(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
+        return np.stack([(z - m) @ f.T for m, f in zip(means, factors, strict=True)], axis=1)
+
+    def spread_slots(self, k: int, d: int) -> IntArray:
+        return np.arange(k * (d * (d + 1) // 2)).reshape(k, -1)
+
+    def spread_effects(self, factors: FloatArray, d: int) -> FloatArray:
+        own = _turned_basis(self.roots(factors))  # (k, s, d, d)
+        k, s = own.shape[:2]
+        effects = np.zeros((k, s, k, d, d))
+        each = np.arange(k)
+        effects[each, :, each] = own
+        return effects.reshape(-1, k, d, d)
 
     def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
         return log_diagonal(factors)
@@ -205,6 +234,15 @@ class Tied(_Matrices[PooledMoments]):
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.column_stack([_norm((z - m) @ factors.T) for m in means])
 
+    def whiten(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
+        return np.stack([(z - m) @ factors.T for m in means], axis=1)
+
+    def spread_slots(self, k: int, d: int) -> IntArray:
+        return np.tile(np.arange(d * (d + 1) // 2), (k, 1))
+
+    def spread_effects(self, factors: FloatArray, d: int) -> FloatArray:
+        return _turned_basis(self.roots(factors))
+
     def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
         return np.repeat(log_diagonal(factors), k)
 
@@ -225,6 +263,18 @@ class Tied(_Matrices[PooledMoments]):
 
     def n_parameters(self, k: int, d: int) -> int:
         return d * (d + 1) // 2
+
+
+def _turned_basis(roots: FloatArray) -> FloatArray:
+    """Return ``R E R'`` (..., s, d, d) of the symmetric matrices E in the order of the scores, each of norm root 2."""
+    d = roots.shape[-1]
+    row, column = np.tril_indices(d)
+    basis = np.zeros((len(row), d, d))
+    each = np.arange(len(row))
+    basis[each, row, column] = basis[each, column, row] = np.where(row == column, np.sqrt(2), 1.0)
+    root = roots[..., None, :, :]
+    turned: FloatArray = root @ basis @ np.swapaxes(root, -1, -2)
+    return turned
 
 
 def _norm(rows: FloatArray) -> FloatArray:

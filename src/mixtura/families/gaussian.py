@@ -16,11 +16,13 @@ from mixtura.families.full import Full
 from mixtura.families.linalg import quotient, ratio
 from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
-from mixtura.model import Event, EventKind, Posterior
+from mixtura.model import Event, EventKind, Posterior, Quantity
 from mixtura.stats import Node, Sums
 
 LOG_2PI = log(2 * pi)
 DIGITS_LOST = 1e-10  # most relative error that a pivot far from the new mean may bring to a variance
+
+AT_THE_FLOOR = 1 + 1e-6  # a deviation of less than so many floors is one that was raised to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,6 +282,36 @@ class Gaussian:
         means, frame = theta.means[:, rest], theta.frame.select(rest)
         remaining = GaussianParams(frame=frame, means=means, covariances=covariances, factors=factors, pivot=means)
         return slopes, remaining
+
+    def unit_scores(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
+        """Return the whitened rows, for the means, and the scores of the covariances (formula V2)."""
+        y = self.covariance.whiten(theta.factors, theta.means, theta.frame.enter(x))
+        return np.concatenate([y, self.covariance.spread_scores(y)], axis=2)
+
+    def slots(self, theta: GaussianParams) -> IntArray:
+        """Return the numbers of the coordinates, those of the means first."""
+        k, d = theta.means.shape
+        return np.hstack([np.arange(k * d).reshape(k, d), k * d + self.covariance.spread_slots(k, d)])
+
+    def quantities(self, theta: GaussianParams) -> list[Quantity]:
+        """Return means and covariances, with their derivatives by all coordinates (formula V2)."""
+        k, d = theta.means.shape
+        own, structure = self.attributes(theta), self.covariance
+        roots = structure.expand(structure.roots(theta.factors), k, d) / theta.frame.scale[:, None]
+        by_mean = np.einsum("ab,aji->aibj", np.eye(k), roots).reshape(k * d, k, d)
+        by_spread = structure.rescale(structure.spread_effects(theta.factors, d), 1 / theta.frame.scale)
+        distinct, positive = structure.entries(theta.covariances.shape)
+        means, covariances = own["means_"], own["covariances_"]
+        free, rest = np.ones_like(means, dtype=np.bool_), [(0, 0)] * covariances.ndim
+        return [
+            Quantity("means", means, np.pad(by_mean, [(0, len(by_spread)), (0, 0), (0, 0)]), free, ~free),
+            Quantity("covariances", covariances, np.pad(by_spread, [(k * d, 0), *rest]), distinct, positive),
+        ]
+
+    def edges(self, theta: GaussianParams) -> list[str]:
+        """Name the covariances that are at the floor."""
+        _, _, raised = self.covariance.factorize(theta.covariances, theta.frame.floor * AT_THE_FLOOR)
+        return [f"{self.covariance.owner.format(j)} is at the floor" for j in raised]
 
     def _assemble(self, frame: Frame, means: FloatArray, covariances: FloatArray) -> tuple[GaussianParams, list[Event]]:
         kept, factors, raised = self.covariance.factorize(covariances, frame.floor)

@@ -11,7 +11,7 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.linalg import log_positive, quotient, ratio
 from mixtura.frame import Frame
-from mixtura.model import Event
+from mixtura.model import Event, Quantity
 from mixtura.stats import Sums
 
 
@@ -109,6 +109,25 @@ class Poisson:
     def attributes(self, theta: PoissonParams) -> dict[str, FloatArray]:
         """Return the rates."""
         return {"rates_": theta.rates.copy()}
+
+    def unit_scores(self, theta: PoissonParams, x: FloatArray) -> FloatArray:
+        """Return the standardized counts (formula V3)."""
+        scores: FloatArray = (x[:, None, :] - theta.rates) / np.sqrt(theta.rates)
+        return scores
+
+    def slots(self, theta: PoissonParams) -> IntArray:
+        """Return the numbers of the coordinates: one for each rate."""
+        return np.arange(theta.rates.size).reshape(theta.rates.shape)
+
+    def quantities(self, theta: PoissonParams) -> list[Quantity]:
+        """Return the rates, with their derivatives (formula V3)."""
+        rates, all_of_them = theta.rates.copy(), np.ones_like(theta.rates, dtype=np.bool_)
+        effects = np.diag(np.sqrt(rates).ravel()).reshape(-1, *rates.shape)
+        return [Quantity("rates", rates, effects, all_of_them, all_of_them)]
+
+    def edges(self, theta: PoissonParams) -> list[str]:
+        """Name the rates that are 0."""
+        return [f"component {j} has a rate of 0 in column {c}" for j, c in np.argwhere(theta.rates == 0)]
 
     def check(self, theta: PoissonParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` if rates from elsewhere have a wrong shape or sign."""

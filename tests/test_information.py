@@ -1,0 +1,179 @@
+"""The information about parameters beside derivatives of a log-likelihood that is written out a second time.
+
+Derivatives are taken by complex steps, which lose no digits, and differences of these.
+"""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from mixtura.families import Gaussian, Poisson
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.models import Mixture, MixtureParams
+from mixtura.models.information import collect, information, weight_basis
+from mixtura.sources import ArraySource
+
+TINY = 1e-30  # a complex step: its square is nothing beside 1
+STEP = 1e-5  # of the differences: errs by its square, and by rounding over it
+
+
+def gradient(function, at):
+    """Return the derivatives of a function that takes complex numbers."""
+    steps = TINY * 1j * np.eye(len(at))
+    return np.array([function(at + step).imag / TINY for step in steps])
+
+
+def hessian(function, at):
+    rows = [(gradient(function, at + s) - gradient(function, at - s)) / (2 * STEP) for s in STEP * np.eye(len(at))]
+    return (np.array(rows) + np.array(rows).T) / 2
+
+
+def log_mixture(log_weights, log_densities):
+    """Return log(sum of exp) by rows, the weights normalized."""
+    joint = log_weights - np.log(np.exp(log_weights).sum()) + log_densities
+    top = joint.real.max(axis=1, keepdims=True)
+    return (top + np.log(np.exp(joint - top).sum(axis=1, keepdims=True)))[:, 0]
+
+
+def normal_in_natural_coordinates(y, linear, precision):
+    """Return the log-density of rows y about the present mean, whitened: exp(linear'y - y' precision y / 2 - A)."""
+    log_partition = linear @ np.linalg.solve(precision, linear) / 2 - np.log(np.linalg.det(precision)) / 2
+    return y @ linear - np.einsum("ni,ij,nj->n", y, precision, y) / 2 - log_partition
+
+
+def symmetric(spread, d, structure):
+    """Return the symmetric matrix that coordinates of unit information stand for."""
+    if structure == "spherical":
+        return spread[0] * np.sqrt(2 / d) * np.eye(d)
+    if structure == "diag":
+        return np.diag(spread) * np.sqrt(2)
+    matrix = np.zeros((d, d), dtype=complex)
+    matrix[np.tril_indices(d)] = spread
+    return matrix + matrix.T + (np.sqrt(2) - 2) * np.diag(np.diag(matrix))
+
+
+def gaussian_loglik(mixture, x, w):
+    """Return the log-likelihood as a function of the coordinates, up to a constant: they are 0 at the parameters."""
+    k, d = mixture.means_.shape
+    structure = mixture.covariance_type
+    upper = mixture.precisions_cholesky_
+    if structure == "spherical":
+        upper = upper[:, None, None] * np.eye(d)
+    elif structure == "diag":
+        upper = upper[:, :, None] * np.eye(d)
+    upper = np.broadcast_to(upper, (k, d, d))
+    s = {"full": d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": d, "spherical": 1}[structure]
+    basis = weight_basis(mixture.weights_)
+
+    def function(at):
+        tilt, linear, spread = np.split(at, [k - 1, k - 1 + k * d])
+        linear = linear.reshape(k, d)
+        spread = np.tile(spread, (k, 1)) if structure == "tied" else spread.reshape(k, s)
+        densities = np.column_stack([
+            normal_in_natural_coordinates((x - mixture.means_[a]) @ upper[a], linear[a],
+                                          np.eye(d) - symmetric(spread[a], d, structure))
+            + np.log(np.diag(upper[a])).sum()
+            for a in range(k)
+        ])  # fmt: skip
+        return w @ log_mixture(np.log(mixture.weights_) + basis @ tilt, densities)
+
+    return function
+
+
+def take(model, params, x, w=None):
+    return information(model, params, collect(ArraySource(x, w), model, params))
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_derivatives_of_a_gaussian_mixture_anywhere(make_mixture, structure, d):
+    mixture, x = make_mixture(structure, d=d, k=3)
+    x = x[:60]
+    w = np.random.default_rng(1).integers(0, 4, len(x)).astype(float)
+    found = take(mixture.model_, mixture.params_, x, w)
+    loglik, start = gaussian_loglik(mixture, x, w), np.zeros(len(found.score))
+    assert len(start) == mixture.model_.n_parameters(mixture.params_)
+    assert np.abs(found.score).max() > 1  # the parameters are no optimum: second derivatives are right beside it, too
+    assert_allclose(found.score, gradient(loglik, start), rtol=1e-10, atol=1e-9)
+    curvature = -hessian(loglik, start)
+    assert_allclose(found.observed, curvature, rtol=1e-7, atol=1e-8 * np.abs(curvature).max())
+
+
+def test_derivatives_of_a_poisson_mixture_anywhere():
+    rng = np.random.default_rng(0)
+    x = rng.poisson(4.0, (50, 2)).astype(float)
+    weights, rates = np.array([0.2, 0.5, 0.3]), rng.uniform(1.0, 9.0, (3, 2))
+    family = Poisson()
+    params = MixtureParams(weights=weights, components=family.params_type(rates=rates))
+    found = take(Mixture(family, 3), params, x)
+    basis = weight_basis(weights)
+
+    def loglik(at):
+        log_rates = np.log(rates) + at[2:].reshape(3, 2) / np.sqrt(rates)
+        densities = x @ log_rates.T - np.exp(log_rates).sum(axis=1)
+        return log_mixture(np.log(weights) + basis @ at[:2], densities).sum()
+
+    start = np.zeros(8)
+    assert_allclose(found.score, gradient(loglik, start), rtol=1e-10, atol=1e-9)
+    assert_allclose(found.observed, -hessian(loglik, start), rtol=1e-7, atol=1e-6)
+
+
+def test_products_are_of_the_scores_of_rows(make_mixture, structure):
+    mixture, x = make_mixture(structure, d=2, k=2)
+    x, w = x[:20], np.arange(20.0)
+    found = take(mixture.model_, mixture.params_, x, w)
+    scores = [gradient(gaussian_loglik(mixture, x[i : i + 1], np.ones(1)), np.zeros(len(found.score)))
+              for i in range(20)]  # fmt: skip
+    expected = sum(weight * np.outer(s, s) for weight, s in zip(w, scores, strict=True))
+    assert_allclose(found.products, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_steps_of_weights_have_unit_information(k):
+    weights = np.random.default_rng(k).dirichlet(np.ones(k))
+    basis = weight_basis(weights)
+    assert_allclose(weights @ basis, 0, atol=1e-15)
+    assert_allclose(basis.T @ np.diag(weights) @ basis, np.eye(k - 1), atol=1e-14)
+
+
+def test_both_kinds_agree_where_the_rows_are_the_model():
+    """On a quadrature of the density itself both are the expected information (the information identity)."""
+    x = np.linspace(-14, 18, 6000)
+    params = two_normals()
+    model = Mixture(Gaussian(), 2)
+    density = np.exp(model.posterior(params, x[:, None])[0])
+    found = take(model, params, x[:, None], density * (x[1] - x[0]))
+    assert_allclose(found.score, 0, atol=1e-12)
+    assert_allclose(found.observed, found.products, rtol=1e-10, atol=1e-12)
+    assert not np.allclose(found.observed, np.diag(found.complete), atol=0.1)
+
+
+def two_normals():
+    from mixtura import GaussianMixture
+
+    return GaussianMixture(2, weights_init=[0.3, 0.7], means_init=[[0.0], [2.5]], precisions_init=[[[1.0]], [[0.4]]],
+                           max_iter=0).fit([[-3.0], [6.0]]).params_  # fmt: skip
+
+
+def test_sums_have_the_same_bits_however_rows_are_handed_out(make_mixture, structure):
+    from threadpoolctl import threadpool_limits
+
+    mixture, _ = make_mixture(structure, d=4, k=4)
+    x, _ = mixture.sample(3 * BLOCK_ROWS + 100, random_state=0)
+    whole = collect(ArraySource(x), mixture.model_, mixture.params_).to_bytes()
+    with threadpool_limits(2):
+        pieces = ArraySource(x, chunk_rows=BLOCK_ROWS)
+        assert collect(pieces, mixture.model_, mixture.params_).to_bytes() == whole
+
+
+def test_sums_of_parts_add(make_mixture, structure):
+    from mixtura.models.information import _collect_chunk
+
+    mixture, x = make_mixture(structure, d=2)
+    w = np.random.default_rng(0).uniform(0, 2, len(x))
+    whole = _collect_chunk(mixture.model_, mixture.params_, Chunk(x, w)).total()
+    parts = [_collect_chunk(mixture.model_, mixture.params_, Chunk(x[s], w[s])).total()
+             for s in (slice(0, 70), slice(70, None))]  # fmt: skip
+    total = parts[0] + parts[1]
+    for name in ("score", "products", "within"):
+        assert_allclose(getattr(total, name), getattr(whole, name), rtol=1e-10, atol=1e-10)
+    assert total.weight == pytest.approx(w.sum())
