@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 from mixtura import init
-from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
+from mixtura.families import (
+    Bernoulli,
+    Categorical,
+    Diag,
+    Exponential,
+    Full,
+    Gaussian,
+    Poisson,
+    Product,
+    Spherical,
+    Tied,
+)
 from mixtura.models import Mixture, MixtureParams
 from mixtura.sources import ArraySource
 
@@ -101,6 +112,53 @@ def poisson_directions(params: Any, rng: np.random.Generator) -> Iterator[Callab
     yield from (weights, components)
 
 
+def free_directions(model: Mixture[Any]) -> Callable[[Any, np.random.Generator], Iterator[Callable[[float], Any]]]:
+    """Move weights and components along their free coordinates, each in a random direction."""
+
+    def directions(params: Any, rng: np.random.Generator) -> Iterator[Callable[[float], Any]]:
+        vector = model.free(params)
+        of_weights = np.arange(len(vector)) < model.n_components
+        for moved in (of_weights, ~of_weights):
+            direction = np.where(moved, rng.normal(size=vector.shape), 0.0)
+            yield lambda step, direction=direction: model.from_free(vector + step * direction, params)
+
+    return directions
+
+
+def family_case(family: Any, draw: Callable[[np.random.Generator, Any], Any]) -> Case:
+    """Return the case of three components of a family; `draw` returns a row for each label."""
+    model = Mixture(family, 3)
+    return Case(model, lambda rng, n: draw(rng, rng.integers(0, 3, n)), free_directions(model))
+
+
+def answer_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return answers 0 or 1 to eight questions."""
+    probs = np.array([[0.9] * 8, [0.2, 0.2, 0.1, 0.3, 0.8, 0.9, 0.8, 0.7], [0.1, 0.3, 0.2, 0.2, 0.1, 0.2, 0.1, 0.2]])
+    return (rng.random((len(labels), 8)) < probs[labels]).astype(np.float64)
+
+
+def choice_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return answers 0 to 3 to five questions."""
+    cumulative = np.array([[0.7, 0.8, 0.9], [0.1, 0.2, 0.9], [0.1, 0.7, 0.8]])
+    return (rng.random((len(labels), 5, 1)) > cumulative[labels][:, None]).sum(axis=2).astype(np.float64)
+
+
+def waiting_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return waiting times of four columns."""
+    means = np.array([[1.0, 30.0, 5.0, 2.0], [9.0, 2.0, 5.0, 30.0], [60.0, 40.0, 0.3, 0.2]])
+    return rng.exponential(means[labels])
+
+
+def mixed_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return two correlated numbers, a category, a count, and two answers."""
+    numbers = rng.normal(size=(len(labels), 2)) @ [[1.0, 0.5], [0.0, 1.0]] + labels[:, None] * [3.0, -2.0]
+    return np.column_stack(
+        [numbers, choice_rows(rng, labels)[:, 0], rng.poisson(2 + 9 * labels), answer_rows(rng, labels)[:, 3:5]]
+    )
+
+
+MIXED = Product([Gaussian(Full()), Categorical(4), Poisson(), Bernoulli()], [2, 1, 1, 2])
+
 CASES: dict[str, Case] = {
     "gaussian-1d": Case(Mixture(Gaussian(Full()), 3), normal_rows(1), gaussian_directions, "columns"),
     "gaussian-full": Case(Mixture(Gaussian(Full()), 3), normal_rows(4), gaussian_directions, "columns"),
@@ -108,4 +166,8 @@ CASES: dict[str, Case] = {
     "gaussian-diag": Case(Mixture(Gaussian(Diag()), 3), normal_rows(4), gaussian_directions, "columns"),
     "gaussian-spherical": Case(Mixture(Gaussian(Spherical()), 3), normal_rows(4), gaussian_directions, "common"),
     "poisson": Case(Mixture(Poisson(), 3), count_rows, poisson_directions),
+    "bernoulli": family_case(Bernoulli(), answer_rows),
+    "categorical": family_case(Categorical(4), choice_rows),
+    "exponential": family_case(Exponential(), waiting_rows),
+    "product": family_case(MIXED, mixed_rows),
 }

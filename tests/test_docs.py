@@ -29,6 +29,15 @@ def test_jobs(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_families(tmp_path, monkeypatch):
+    names = run_page("families.md", tmp_path, monkeypatch)
+    voters = names["voters"]
+    order = np.argsort(voters.weights_)
+    np.testing.assert_allclose(voters.weights_[order], [0.4, 0.6], atol=0.06)
+    np.testing.assert_allclose(voters.parts_[0]["probs_"][order], names["truth"], atol=0.1)
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
 def test_uses(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pandas")
     names = run_page("uses.md", tmp_path, monkeypatch)

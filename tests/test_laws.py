@@ -205,6 +205,8 @@ def _fit_from_resp(model: Any, x: Any, resp: Any) -> Any:
 
 def _permute(params: Any, order: Any) -> Any:
     """Reorder every array that has one entry a component (no case has as many columns as components)."""
+    if isinstance(params, tuple):
+        return tuple(_permute(part, order) for part in params)
     if is_dataclass(params):
         return replace(params, **{f.name: _permute(getattr(params, f.name), order) for f in fields(params)})
     return params[order] if np.ndim(params) and len(params) == len(order) else params

@@ -69,6 +69,14 @@ class Frame:
         """Return the frame of these columns, in this order."""
         return Frame(shift=self.shift[columns], scale=self.scale[columns], floor=self.floor[columns])
 
+    def check(self, d: int) -> None:
+        """Raise a `ValueError` that names what about a frame from elsewhere, of d columns, cannot be."""
+        for name, array in vars(self).items():
+            if array.shape != (d,):
+                raise ValueError(f"frame.{name}: expected shape ({d},), found {array.shape}")
+        if not (np.frexp(self.scale)[0] == 0.5).all() or not (self.floor > 0).all():
+            raise ValueError("frame: expected scales that are powers of two, and positive floors")
+
     @property
     def log_jacobian(self) -> float:
         """Log of |dz/dx|, to be added to a log-density of z to give that of x."""

@@ -146,8 +146,9 @@ def from_points(
     blank = model.family.blank(model.family.frame(found.low, found.high, found.centre), k)
     resp = METHODS[method](points, weight, k, rng) * weight[:, None]
     params, events = model.from_resp(blank, rows, resp)
-    if events or not (params.weights > 0).all():
-        # Components without rows or width of their own also get a little of all rows: a start must not be collapsed.
+    if events or not (params.weights > 0).all() or not model.family.is_interior(params.components):
+        # Components without rows, width or some value of their own also get a little of all rows: a start must not be
+        # where EM cannot leave.
         resp = (1 - BLEND) * resp + BLEND * weight[:, None] / k
         params, _ = model.from_resp(blank, rows, resp)
     return params

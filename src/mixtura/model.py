@@ -147,8 +147,14 @@ class Family(Protocol[T, M]):
     """The distribution of a component, with parameters `T` for all components at once and sums `M`."""
 
     name: ClassVar[str]
-    support: ClassVar[str]  # in words, for errors
-    params_type: ClassVar[type[Any]]
+
+    @property
+    def support(self) -> str:
+        """The possible values, in words, for errors."""
+
+    @property
+    def params_type(self) -> Any:
+        """The dataclass of the parameters, or a tuple of such for a family of several parts."""
 
     def in_support(self, x: FloatArray, /) -> BoolArray:
         """Tell which values (n, d) a component can yield."""
@@ -183,6 +189,9 @@ class Family(Protocol[T, M]):
     def inverse_metric(self, theta: T, weights: FloatArray, gradient: FloatArray, /) -> FloatArray:
         """Return the step of which `metric` makes this gradient; 0 for a component without weight."""
 
+    def is_interior(self, theta: T, /) -> bool:
+        """Tell whether no parameter is at a bound which EM does not leave, so that it may start here."""
+
     def refine(self, sums: M, theta: T, /) -> T | None:
         """Return `theta` about a better pivot where `sums` lost too many digits to the present one."""
 
@@ -198,7 +207,7 @@ class Family(Protocol[T, M]):
     def n_parameters(self, theta: T, /) -> int:
         """Return the number of free parameters of all components."""
 
-    def attributes(self, theta: T, /) -> dict[str, FloatArray]:
+    def attributes(self, theta: T, /) -> dict[str, Any]:
         """Return the parameters in the data's own units, by their public names."""
 
     def check(self, theta: T, n_components: int, n_features: int, /) -> None:

@@ -22,23 +22,23 @@ import numpy as np
 from mixtura._types import FloatArray
 from mixtura.exceptions import ModelFileError
 
-T = TypeVar("T")
-
 
 def encode(value: Any) -> Any:
-    """Return a dataclass of arrays and plain values as nested dicts."""
+    """Return a dataclass of arrays and plain values as nested dicts, and a tuple as a list."""
+    if isinstance(value, tuple):
+        return [encode(part) for part in value]
     if is_dataclass(value):
         return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
     return value
 
 
-def decode(kind: type[T], data: Any, where: str, parameter: Any = None) -> T:
+def decode(kind: Any, data: Any, where: str, parameter: Any = None) -> Any:
     """Build a dataclass from what `encode` returned; raise `ModelFileError` naming the place.
 
     Parameters
     ----------
-    kind : type
-        The dataclass.
+    kind : type, or tuple
+        The dataclass, or a tuple of such kinds for a tuple of values.
     data : tree
         Arrays may have become nested lists.
     where : str
@@ -46,15 +46,19 @@ def decode(kind: type[T], data: Any, where: str, parameter: Any = None) -> T:
     parameter : type, optional
         What the type variable of a generic dataclass stands for.
     """
+    if isinstance(kind, tuple):
+        if not isinstance(data, list) or len(data) != len(kind):
+            raise ModelFileError(f"{where}: expected a list of {len(kind)}")
+        return tuple(decode(part, data[i], f"{where}[{i}]") for i, part in enumerate(kind))
     hints = get_type_hints(kind)
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # T is a dataclass
+    names = [f.name for f in fields(kind)]
     if not isinstance(data, dict) or sorted(data) != sorted(names):
         raise ModelFileError(f"{where}: expected an object with {', '.join(names)}")
     values: dict[str, Any] = {}
     for name in names:
         hint, place = hints[name], f"{where}.{name}"
         hint = parameter if isinstance(hint, TypeVar) else hint
-        if isinstance(hint, type) and is_dataclass(hint):
+        if isinstance(hint, tuple) or is_dataclass(hint):
             values[name] = decode(hint, data[name], place)
         elif hint is bool:
             values[name] = bool(data[name])

@@ -18,7 +18,7 @@ from mixtura.packing import pack, unpack
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sums:
-    """Arrays (or further `Sums`) that form a vector space: they add, and multiply by a number, field by field."""
+    """Arrays, further `Sums` and tuples of these, that form a vector space: they add, and scale, field by field."""
 
     _kinds: ClassVar[dict[str, type[Sums]]] = {}  # every class of sums, by its name
 
@@ -38,7 +38,7 @@ class Sums:
         """Apply `function` to each field of this and of `others`; labels stay as they are."""
         values = dict(vars(self))
         for name in self._summed():
-            values[name] = function(values[name], *(getattr(other, name) for other in others))
+            values[name] = _apply(function, values[name], *(getattr(other, name) for other in others))
         return type(self)(**values)
 
     @classmethod
@@ -49,8 +49,7 @@ class Sums:
 
     def is_finite(self) -> bool:
         """Tell whether every number in every field is finite."""
-        values = (getattr(self, name) for name in self._summed())
-        return all(v.is_finite() if isinstance(v, Sums) else bool(np.isfinite(v).all()) for v in values)
+        return all(_is_finite(getattr(self, name)) for name in self._summed())
 
     def to_bytes(self) -> bytes:
         """Return these sums as bytes, for a file or another process; `from_bytes` gives back the same bits."""
@@ -74,10 +73,7 @@ class Sums:
         return sums
 
     def _tree(self) -> dict[str, Any]:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"type": type(self).__name__} | {
-            name: value._tree() if isinstance(value, Sums) else value for name, value in values.items()
-        }
+        return {"type": type(self).__name__} | {f.name: _describe(getattr(self, f.name)) for f in fields(self)}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,8 +103,30 @@ class Stats(Sums):
         return super().__add__(other)
 
 
+def _apply(function: Callable[..., Any], *values: Any) -> Any:
+    """Apply a function to values, part by part where they are tuples."""
+    if isinstance(values[0], tuple):
+        return tuple(_apply(function, *parts) for parts in zip(*values, strict=True))
+    return function(*values)
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_finite(part) for part in value)
+    return value.is_finite() if isinstance(value, Sums) else bool(np.isfinite(value).all())
+
+
+def _describe(value: Any) -> Any:
+    """Return a value as a tree of arrays, from which `_plant` makes it again."""
+    if isinstance(value, tuple):
+        return [_describe(part) for part in value]
+    return value._tree() if isinstance(value, Sums) else value
+
+
 def _plant(tree: Any) -> Any:
     """Return the sums that a tree describes."""
+    if isinstance(tree, list):
+        return tuple(_plant(part) for part in tree)
     if not isinstance(tree, dict):
         return tree
     if (kind := Sums._kinds.get(tree.get("type", ""))) is None:

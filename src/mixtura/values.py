@@ -12,8 +12,11 @@ from mixtura._types import Array
 
 
 def leaves(value: Any) -> Iterator[Array]:
-    """Yield the arrays in a nested frozen dataclass, in the order of its fields."""
-    if is_dataclass(value):
+    """Yield the arrays in nested frozen dataclasses and tuples, in the order of their fields."""
+    if isinstance(value, tuple):
+        for part in value:
+            yield from leaves(part)
+    elif is_dataclass(value):
         for f in fields(value):
             yield from leaves(getattr(value, f.name))
     else:

@@ -176,6 +176,8 @@ def _describe(value: Any) -> dict[str, Any]:
 
 def _rebuild(data: Any, where: str) -> Any:
     """Return what `_describe` described; only classes that `mixtura.families` exports are made."""
+    if isinstance(data, list):
+        return [_rebuild(value, f"{where}[{i}]") for i, value in enumerate(data)]
     if not isinstance(data, dict):
         return data
     name = data.get("type")
@@ -198,4 +200,6 @@ def plain_option(value: Any) -> Any:
         return None
     if is_dataclass(value):
         return _describe(value)
+    if isinstance(value, (list, tuple)):
+        return [plain_option(part) for part in value]
     return np.asarray(value).tolist()

@@ -162,6 +162,10 @@ class Gaussian:
         product: FloatArray = np.einsum("kij,kj->ki", self.covariance.expand(matrices, k, d), means.reshape(k, d))
         return product
 
+    def is_interior(self, theta: GaussianParams) -> bool:
+        """Return True: EM leaves any parameters but the floor, of which an event tells."""
+        return True
+
     def refine(self, sums: Any, theta: GaussianParams) -> GaussianParams | None:
         """Return `theta` about the means that `sums` give, if these are so many sigma away that digits are lost.
 
@@ -203,11 +207,7 @@ class Gaussian:
         k, d = n_components, n_features
         shape = self.covariance.shape(k, d)
         expected = {"means": (k, d), "pivot": (k, d), "covariances": shape, "factors": shape}
-        for name, array in vars(theta.frame).items():
-            if array.shape != (d,):
-                raise ValueError(f"frame.{name}: expected shape ({d},), found {array.shape}")
-        if not (np.frexp(theta.frame.scale)[0] == 0.5).all() or not (theta.frame.floor > 0).all():
-            raise ValueError("frame: expected scales that are powers of two, and positive floors")
+        theta.frame.check(d)
         for name, wanted in expected.items():
             if (found := getattr(theta, name).shape) != wanted:
                 raise ValueError(f"{name}: expected shape {wanted}, found {found}")

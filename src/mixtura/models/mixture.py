@@ -218,7 +218,8 @@ class Mixture(Generic[T]):
 
     def decode(self, tree: Any) -> MixtureParams[T]:
         """Return the parameters that `mixtura.persistence.encode` made a tree of."""
-        return decode(MixtureParams, tree, "parameters", self.family.params_type)
+        params: MixtureParams[T] = decode(MixtureParams, tree, "parameters", self.family.params_type)
+        return params
 
     def from_resp(self, blank: T, x: FloatArray, resp: FloatArray) -> tuple[MixtureParams[T], Sequence[Event]]:
         """Return the parameters that weighted responsibilities (n, k) of rows imply.

@@ -1,0 +1,161 @@
+"""What families share: no kernel, no pivot, sums of one statistic, coordinates whose information is diagonal.
+
+A family takes from here what holds for it, and itself holds little more than its density and its update.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray, Wanted
+from mixtura.families.linalg import quotient, ratio
+from mixtura.frame import Frame
+from mixtura.model import Event
+from mixtura.stats import Sums
+from mixtura.values import leaves
+
+T = TypeVar("T")
+
+
+class Composed(ABC, Generic[T]):
+    """Served by composed NumPy, on rows as they are, with sums that have no pivot."""
+
+    name: ClassVar[str]
+
+    def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray) -> Frame:
+        """Return the identity: values are used as they are."""
+        return Frame.identity(len(low))
+
+    def is_interior(self, theta: T) -> bool:
+        """Return True: EM leaves any parameters."""
+        return True
+
+    def refine(self, sums: Any, theta: T) -> T | None:
+        """Return None: the sums have no pivot."""
+        return None
+
+    def pivot(self, theta: T) -> str:
+        """Return the empty digest: the sums have no pivot."""
+        return ""
+
+    def fused(self, n_components: int, n_features: int) -> bool:
+        """Return False: the composed path serves data of any size."""
+        return False
+
+    def e_blocks(self, log_weights: FloatArray, theta: T, chunk: Any, negligible: float) -> Any:
+        """Refuse: there is no compiled kernel."""
+        raise NotImplementedError(f"the {self.name} family has no compiled kernel")
+
+    def posterior_rows(self, log_weights: FloatArray, theta: T, x: Any, wanted: Wanted) -> Any:
+        """Refuse: there is no compiled kernel."""
+        raise NotImplementedError(f"the {self.name} family has no compiled kernel")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeanSums(Sums):
+    """Sum of the responsibilities, (k,), and of ``r t(x)``, (k, ...)."""
+
+    s0: FloatArray
+    s1: FloatArray
+
+
+class MeanFamily(Composed[T]):
+    """Components that are determined by the mean of a statistic t(x), which is all that the update takes.
+
+    Regular exponential families in the parametrization by their expectations: the maximum is where the expectation
+    is the mean (formulas D1, D2).
+    """
+
+    @abstractmethod
+    def mean(self, theta: T) -> FloatArray:
+        """Return the expectation of t(x) in each component, (k, ...)."""
+
+    @abstractmethod
+    def from_mean(self, mean: FloatArray, theta: T) -> tuple[T, Sequence[Event]]:
+        """Return the parameters with this expectation, in the coordinates of `theta`."""
+
+    def statistic(self, theta: T, x: FloatArray) -> FloatArray:
+        """Return t(x) of rows, (n, ...): the rows themselves, unless a family says otherwise."""
+        return x
+
+    def suffstats(self, theta: T, x: FloatArray, resp: FloatArray) -> MeanSums:
+        """Return the counts and the sums of t(x) of each component."""
+        statistic = self.statistic(theta, x)
+        sums = resp.T @ statistic.reshape(len(x), -1)
+        return MeanSums(s0=resp.sum(axis=0), s1=sums.reshape(-1, *statistic.shape[1:]))
+
+    def expected(self, theta: T, counts: FloatArray) -> MeanSums:
+        """Return the sums of which `update` makes `theta` (formula B1)."""
+        mean = self.mean(theta)
+        return MeanSums(s0=counts, s1=counts.reshape(-1, *[1] * (mean.ndim - 1)) * mean)
+
+    def update(self, sums: MeanSums, theta: T) -> tuple[T, Sequence[Event]]:
+        """Return the parameters whose expectation is the mean; a component without rows keeps its own."""
+        return self.from_mean(ratio(sums.s1, sums.s0, self.mean(theta)), theta)
+
+
+class Separable(Composed[T]):
+    """Columns independent within a component, and coordinates (p, k, d) whose complete-data information is diagonal."""
+
+    @abstractmethod
+    def coordinates(self, theta: T) -> FloatArray:
+        """Return p unbounded coordinates for each component and column, (p, k, d); 0 where there is none."""
+
+    @abstractmethod
+    def from_coordinates(self, coordinates: FloatArray, like: T) -> T:
+        """Return the parameters with these coordinates, and what has none as in `like`."""
+
+    @abstractmethod
+    def information(self, theta: T) -> FloatArray:
+        """Return the information of one row of a known component about each coordinate, (p, k, d)."""
+
+    def free(self, theta: T) -> FloatArray:
+        """Return the coordinates (q,), without bounds (formula Q1)."""
+        return self.coordinates(theta).ravel()
+
+    def from_free(self, vector: FloatArray, like: T) -> T | None:
+        """Return the parameters with these coordinates; None where the numbers end."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            theta = self.from_coordinates(vector.reshape(self.coordinates(like).shape), like)
+        return theta if all(np.isfinite(values).all() for values in leaves(theta)) else None
+
+    def metric(self, theta: T, weights: FloatArray, step: FloatArray) -> FloatArray:
+        """Return the information times a step (formula Q2)."""
+        return (weights[:, None] * self.information(theta)).ravel() * step
+
+    def inverse_metric(self, theta: T, weights: FloatArray, gradient: FloatArray) -> FloatArray:
+        """Return the step of which `metric` makes this gradient; 0 for what has no information."""
+        return quotient(gradient, (weights[:, None] * self.information(theta)).ravel())
+
+    def n_features(self, theta: T) -> int:
+        """Return the number of columns."""
+        return int(self.coordinates(theta).shape[-1])
+
+    def n_parameters(self, theta: T) -> int:
+        """Return the number of parameters of all components."""
+        return self.coordinates(theta).size
+
+
+def expect(name: str, values: FloatArray, shape: tuple[int, ...], good: BoolArray | bool, words: str) -> None:
+    """Raise a `ValueError` unless parameters from elsewhere have their shape and are what `words` say."""
+    if values.shape != shape or not np.all(good):
+        raise ValueError(f"{name}: expected {shape} {words}")
+
+
+def whole_from_1(name: str, value: Any) -> int:
+    """Return an option that is a whole number from 1, or raise a `ValueError`."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} is {value!r}, expected a whole number from 1")
+    return int(value)
+
+
+def is_whole(x: FloatArray) -> BoolArray:
+    """Tell which values are whole numbers from 0."""
+    whole: BoolArray = np.isfinite(x) & (x >= 0) & (np.floor(x) == x)
+    return whole

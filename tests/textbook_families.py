@@ -1,0 +1,54 @@
+"""Log-densities (n, k) of rows from the public attributes of each family, by SciPy's distributions."""
+
+import numpy as np
+from scipy import stats
+
+
+def by_column(distributions, x):
+    """Return those of independent columns; `distributions` (k, d) broadcast."""
+    method = "logpmf" if hasattr(distributions.dist, "pmf") else "logpdf"
+    return getattr(distributions, method)(x[:, None, :]).sum(axis=2)
+
+
+def bernoulli(found, x):
+    return by_column(stats.bernoulli(found["probs_"]), x)
+
+
+def categorical(found, x):
+    probs = found["probs_"]
+    columns = range(probs.shape[1])
+    one_hot = np.eye(probs.shape[2])[x.astype(int)]
+    one_of = [[stats.multinomial(1, p[j]).logpmf(one_hot[:, j]) for j in columns] for p in probs]
+    return np.sum(one_of, axis=1).T
+
+
+def exponential(found, x):
+    return by_column(stats.expon(scale=1 / found["rates_"]), x)
+
+
+def gaussian(found, x):
+    pairs = zip(found["means_"], found["covariances_"], strict=True)
+    return np.column_stack([stats.multivariate_normal(m, c).logpdf(x) for m, c in pairs])
+
+
+def poisson(found, x):
+    return by_column(stats.poisson(found["rates_"]), x)
+
+
+def mixed(found, x):
+    """That of `cases.MIXED`: two numbers, a category, a count, two answers."""
+    numbers, category, count, answers = found["parts_"]
+    return (
+        gaussian(numbers, x[:, :2])
+        + categorical(category, x[:, 2:3])
+        + poisson(count, x[:, 3:4])
+        + bernoulli(answers, x[:, 4:])
+    )
+
+
+LOG_DENSITY = {
+    "bernoulli": bernoulli,
+    "categorical": categorical,
+    "exponential": exponential,
+    "product": mixed,
+}
