@@ -7,7 +7,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import divergences
+from benchmarks.data import clusters
 from cases import CASES
+from mixtura import GaussianMixture
 from mixtura.acceleration import CALM, GROW, SHRINK, Evaluated, QuasiNewton
 from mixtura.em import drive
 from mixtura.sources import ArraySource
@@ -80,7 +82,7 @@ def test_the_objective_never_falls_and_ends_no_lower(case):
 
 def test_a_slow_fit_takes_a_fifth_of_the_passes():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(2000, 1)) + 1.5 * rng.normal(size=2)[rng.integers(2, size=2000), None]
+    x = rng.normal(size=(500, 1)) + 1.5 * rng.normal(size=2)[rng.integers(2, size=500), None]
     case = CASES["gaussian-1d"]
     start = case.start(x)
     (plain,) = drive(ArraySource(x), case.model, [start], tol=1e-9, max_iter=20000)
@@ -109,3 +111,14 @@ def test_the_reach_follows_success_and_failure():
     failed = QuasiNewton().retreat(case.model, None, tried)
     assert failed.params is there
     assert failed.memory.reach == 0.5 / SHRINK
+
+
+@pytest.mark.parametrize(("n", "d", "k", "separation"), [(3000, 2, 3, 1.0), (3000, 3, 4, 0.7), (2000, 1, 3, 1.5)])
+def test_the_stop_leaves_less_than_that_of_plain_em(n, d, k, separation):
+    x = clusters(n, d, k, separation=separation)
+    options = {"random_state": 0, "init_params": "kmeans", "max_iter": 2000}
+    plain = GaussianMixture(k, acceleration=None, **options).fit(x)
+    fast = GaussianMixture(k, **options).fit(x)
+    assert fast.loglik_ > plain.loglik_ + 1e-3 * n, "little is left: the test shows nothing"
+    best = GaussianMixture(k, tol=1e-9, **options).fit(x)
+    assert best.loglik_ - fast.loglik_ < 5e-3 * n

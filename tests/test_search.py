@@ -5,8 +5,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mixtura import GaussianMixture, MixtureModel
-from mixtura.families import Poisson
-from mixtura.search import _whitened
+from mixtura.families import Gaussian, Poisson
+from mixtura.init import _reduce
+from mixtura.models.mixture import Mixture
+from mixtura.search import _noise, _whitened
 
 RINGS = 8  # clusters on a circle: k-means often ends with two centres in one of them
 
@@ -73,3 +75,33 @@ def test_whitened_rows_have_unit_variances_and_no_correlations():
     constant = np.column_stack([x[:, 0], np.full(500, 7.0)])
     assert _whitened(constant, weight).shape == (500, 1)
     assert_array_equal(_whitened(np.full((5, 2), 3.0), np.ones(5)), np.zeros((5, 2)))
+
+
+def test_the_optimum_of_a_sample_lacks_as_much_as_the_noise_says():
+    rng = np.random.default_rng(4)
+    n, m, d = 20000, 500, 3
+    x = rng.normal(size=(n, d))
+    of_all = GaussianMixture(1, reg_covar=0.0).fit(x)
+    lacks = []
+    for _ in range(100):
+        of_some = GaussianMixture(1, reg_covar=0.0).fit(x[rng.choice(n, m, replace=False)])
+        lacks.append(of_all.score(x) - of_some.score(x))
+    expected = _noise(Mixture(Gaussian(), 1), of_all.params_, m, n)
+    assert_allclose(np.mean(lacks), expected, rtol=0.2)  # its standard error is 5 % of it
+    assert _noise(Mixture(Gaussian(), 1), of_all.params_, n, n) == 0
+
+
+@pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 1000])
+def test_a_range_is_that_of_each_column(n):
+    x = np.random.default_rng(n).normal(size=(n, 3))
+    assert_array_equal(_reduce(np.minimum, x, np.inf), x.min(axis=0, initial=np.inf))
+    assert_array_equal(_reduce(np.maximum, x, -np.inf), x.max(axis=0, initial=-np.inf))
+
+
+def test_what_a_sample_cannot_tell_the_next_one_does():
+    x = circle(100_000)
+    fitted = GaussianMixture(RINGS, random_state=0).fit(x)
+    centres = 10 * np.exp(2j * np.pi * np.arange(RINGS) / RINGS)
+    found = fitted.means_ @ [1, 1j]
+    assert_allclose(np.abs(found[:, None] - centres).min(axis=0), 0, atol=0.05)
+    assert fitted.result_.n_passes <= 4, "what came from the sample was no start"

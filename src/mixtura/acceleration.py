@@ -26,6 +26,7 @@ PAIRS = 10  # steps that are remembered
 CALM = 1e-2  # gain per unit of weight below which EM has chosen its optimum: further steps may leave it for a worse one
 LONGEST = 10.0  # most that a step may be longer than the update by scaling alone
 GROW, SHRINK = 4.0, 4.0  # of the longest step, after one that succeeds or fails
+CAUTION = 10.0  # times what is estimated may be left to gain, where few steps have yet told how slow EM is
 CURVATURE = 1e-8  # least curvature, in units of the complete-data information, that a step may teach
 ROUNDING = 1e-13  # of an objective, relative
 
@@ -122,7 +123,8 @@ class QuasiNewton(Ascent):
     """L-BFGS in free coordinates, from the metric of the complete-data information.
 
     A step that lowers the objective is not taken: the EM update of the point before, which is at hand, is. What is left
-    to gain is estimated by the quadratic model and by Aitken's rule, of which the larger counts (formula Q6).
+    to gain is estimated by the quadratic model and by Aitken's rule, of which the larger counts, times a factor of
+    caution (formula Q6).
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ class QuasiNewton(Ascent):
         point, update, gradient = _look_around(model, here)
         memory = self._take_in(model, here, memory, point, gradient)
         step = _direction(model, here.params, memory, update)
-        remaining = max(_inner(gradient, step), aitken(here.gains))
+        remaining = CAUTION * max(_inner(gradient, step), aitken(here.gains))
         if not memory.calm or not len(memory.steps):
             return Proposal(here.updated, remaining, memory)
         size = math.sqrt(max(_inner(step, model.metric(here.params, step)), 0.0))

@@ -1,30 +1,53 @@
-"""The best of many starts: short EM runs on a bounded sample, of which the best go on.
+"""The best of many starts: short EM runs on a bounded sample, of which the best go on, on a larger one.
 
-Formula K4.
+A sample of m rows has its optimum where that of all rows lacks about q / 2m a row, q parameters; so nothing finer is
+looked for on it. Formula K4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent
 from mixtura.em import EMResult, Status, drive, unobserved
-from mixtura.init import Survey, comparable, draw_sample, from_points
+from mixtura.init import Survey, comparable, from_points, sample_size
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.sources.arrays import ArraySource
 
 AUTO = "auto"
 
-METHODS = ("kmeans", "k-means++", "random_from_data")  # each tried on raw and on whitened columns
+ROUGH = 30  # iterations of k-means: EM goes on from there
+METHODS = (
+    partial(init.kmeans, iterations=ROUGH),
+    init.kmeans_plus_plus,
+    init.random_from_data,
+)  # each tried on raw and on whitened columns
 CANDIDATES = 4  # for each start that is wanted; at least one round of all methods
-SHORT = 30  # updates after which the better starts tell themselves from the worse: ten are too few for the demo
-LONG = 200  # most updates of the best ones on the sample
+FEWER = 2  # one in so many of the rows that candidates see is enough to start them from
+MORE = 8  # times as many rows go to the best of them
+LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the candidates see
+SHORT, LONGER = 8, 22  # updates of the candidates, and of the better ones: ten alone are too few for the demo
+LONG = 200  # most updates of the best ones
 FINER, FINEST = 0.3, 1e-5  # of the fit's tolerance, and at least so much: its optimum is not that of all rows
+
+
+class _Sample(NamedTuple):
+    """Rows (n, d) and their weights (n,)."""
+
+    rows: FloatArray
+    weight: FloatArray
+
+    def thinned(self, size: int) -> _Sample:
+        """Return every so many-th of the rows, at least `size` of them if there are so many."""
+        step = max(1, len(self.rows) // size)
+        return _Sample(np.ascontiguousarray(self.rows[::step]), self.weight[::step])
 
 
 def search(
@@ -43,34 +66,39 @@ def search(
     tol, ascent : float, Ascent
         Those of the fit that is to follow.
     """
-    rows, weight = draw_sample(source, model, rng)
-    sample = ArraySource(rows, weight)
+    size = sample_size(model)
+    many = _Sample(*source.sample(max(size, min(MORE * size, LARGEST_SAMPLE // source.n_features)), rng))
+    few = many.thinned(size)
     if model.n_components == 1:
-        return [from_points(model, found, rows, weight, rows, "random", rng)] * n
-    starts = list(_candidates(model, found, rows, weight, max(2 * len(METHODS), CANDIDATES * n), rng))
+        return [from_points(model, found, *few, few.rows, init.random, rng)] * n
+    count = max(2 * len(METHODS), CANDIDATES * n)
+    starts = list(_candidates(model, found, few.thinned(size // FEWER), count, rng))
+    ends, finer = starts, max(FINER * tol, FINEST)
+    stages = (few, 3 * n, tol, SHORT), (few, 2 * n, tol, LONGER), (many, n, finer, LONG)
     with unobserved():
-        short = _best(drive(sample, model, starts, tol=tol, max_iter=SHORT, ascent=ascent), n)
-        if not short:
-            return starts[:n]
-        better = [result.params for result in short]
-        finer = max(FINER * tol, FINEST)
-        best = _best(drive(sample, model, better, tol=finer, max_iter=LONG, ascent=ascent), n) or short
-    ends = [result.params for result in best]
-    return ends + starts[: n - len(ends)]
+        for sample, kept, least, most in stages:
+            noise = _noise(model, starts[0], len(sample.rows), source.n_rows)
+            results = drive(ArraySource(*sample), model, ends, tol=max(least, noise), max_iter=most, ascent=ascent)
+            ends = [result.params for result in _best(results, kept)] or ends
+    return (ends + starts)[:n]
+
+
+def _noise(model: Mixture[Any], params: MixtureParams[Any], m: int, n: int) -> float:
+    """Return by how much the mean log-likelihood of n rows is expected to lack its optimum at that of m of them."""
+    return model.n_parameters(params) / 2 * max(0.0, 1 / m - 1 / n)
 
 
 def _candidates(
     model: Mixture[Any],
     found: Survey,
-    rows: FloatArray,
-    weight: FloatArray,
+    sample: _Sample,
     count: int,
     rng: np.random.Generator,
 ) -> Iterator[MixtureParams[Any]]:
-    raw, white = comparable(rows, found), _whitened(rows, weight)
+    raw, white = comparable(sample.rows, found), _whitened(*sample)
     for i in range(count):
         points = raw if i % 2 == 0 else white
-        yield from_points(model, found, rows, weight, points, METHODS[i // 2 % len(METHODS)], rng)
+        yield from_points(model, found, *sample, points, METHODS[i // 2 % len(METHODS)], rng)
 
 
 def _whitened(rows: FloatArray, weight: FloatArray) -> FloatArray:

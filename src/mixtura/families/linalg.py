@@ -53,9 +53,15 @@ def times_diagonal(matrices: FloatArray, factor: FloatArray | float) -> FloatArr
     return with_diagonal(matrices, np.diagonal(matrices, axis1=-2, axis2=-1) * factor)
 
 
+@cache
+def _lower(d: int) -> tuple[IntArray, IntArray]:
+    """Return the rows and columns of a lower triangle: found once, they cost more than what is done with them."""
+    return np.tril_indices(d)
+
+
 def pack_lower(matrices: FloatArray) -> FloatArray:
     """Return the lower triangles of matrices (..., d, d) one after another; what is above does not count."""
-    row, column = np.tril_indices(matrices.shape[-1])
+    row, column = _lower(matrices.shape[-1])
     packed: FloatArray = matrices[..., row, column].ravel()
     return packed
 
@@ -63,7 +69,7 @@ def pack_lower(matrices: FloatArray) -> FloatArray:
 def unpack_lower(packed: FloatArray, like: FloatArray) -> FloatArray:
     """Return the lower-triangular matrices, of the shape of `like`, that `pack_lower` packed."""
     lower = np.zeros_like(like)
-    row, column = np.tril_indices(like.shape[-1])
+    row, column = _lower(like.shape[-1])
     lower[..., row, column] = packed.reshape((*like.shape[:-2], -1))
     return lower
 
