@@ -69,11 +69,13 @@ class Inference(Criteria):
         if kind not in KINDS:
             raise ValueError(f"standard_errors: kind is {kind!r}, expected one of {', '.join(map(repr, KINDS))}")
         check_possible(self.model_, self.params_)
-        sure = uncertainty(self.model_, self.params_, self._sums(collect, X, sample_weight), kind)
+        stats = self._sums(collect, X, sample_weight)
+        sure = uncertainty(self.model_, self.params_, stats, kind)
         if sure.distance > FAR:
             warnings.warn(
                 f"the parameters are {sure.distance:.2g} standard errors from the maximum of the likelihood of these "
-                f"rows: fit them with a smaller tol, more iterations and a small reg_covar, or intervals are off",
+                f"rows, so intervals are off: fit them with a tol of at most {FAR**2 / 2 / stats.weight:.0e}, enough "
+                f"iterations, and a reg_covar that is small beside the variances",
                 ConvergenceWarning,
                 stacklevel=2,
             )

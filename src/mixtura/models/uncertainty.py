@@ -20,6 +20,7 @@ from mixtura.models.mixture import Mixture, MixtureParams
 MOST_COORDINATES = 2000  # a matrix then takes 32 MB, and the sum over a million rows holds some twenty
 KNOWN = 1e-10  # least share of the complete information that must be left to see; what is less may be rounding
 ROWS_OF_A_TABLE = 60
+LARGEST_EXPONENT = 300.0  # nobody needs an interval of more than 130 decades, and nothing overflows
 
 
 class Interval(NamedTuple):
@@ -53,7 +54,8 @@ class Estimate:
         """Return confidence intervals (formula V8)."""
         reach = NormalDist().inv_cdf(0.5 + level / 2) * self.errors
         share = self.values / self.upper
-        stretch = np.exp(quotient(reach, np.abs(self.values) * (1 - share)))
+        scale = np.where(self.positive, self.values * (1 - share), np.inf)
+        stretch = np.exp(np.minimum(quotient(reach, scale), LARGEST_EXPONENT))
         low = np.where(self.positive, self.values / (stretch * (1 - share) + share), self.values - reach)
         high = np.where(self.positive, self.values * stretch / (1 - share + share * stretch), self.values + reach)
         return Interval(low, high)
@@ -234,7 +236,7 @@ def _why(model: Mixture[Any], params: MixtureParams[Any], kind: Kind, found: Inf
     values, vectors = np.linalg.eigh(kind.curvature(found) * scale[:, None] * scale)
     slots = exponential(model).slots(params.components) + model.n_components - 1
     share = (vectors[slots, 0] ** 2).sum(axis=1)
-    chief = ", ".join(str(j) for j in np.flatnonzero(share >= share.max() / 2))
+    chief = " and ".join(str(j) for j in np.flatnonzero(share >= share.max() / 2))
     return (
         f"{kind.words} is not positive definite: its least eigenvalue is {values[0]:.2g} of that of complete data, "
         f"chiefly in component {chief}. The fit has not converged or is at a saddle, these are not its rows, they are "
