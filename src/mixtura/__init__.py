@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mixtura.estimators.gaussian_mixture import GaussianMixture
     from mixtura.estimators.loading import load
     from mixtura.estimators.mixture_model import MixtureModel
+    from mixtura.selection import MixtureIC, select
     from mixtura.sources import as_source
     from mixtura.stats import Stats
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GaussianMixture",
+    "MixtureIC",
     "MixtureModel",
     "Stats",
     "__version__",
@@ -28,6 +30,7 @@ __all__ = [
     "em",
     "families",
     "load",
+    "select",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the application asks
@@ -35,10 +38,12 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless t
 _MODULES = ("em", "families")
 _HOMES = {
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
+    "MixtureIC": "mixtura.selection",
     "MixtureModel": "mixtura.estimators.mixture_model",
     "Stats": "mixtura.stats",
     "as_source": "mixtura.sources",
     "load": "mixtura.estimators.loading",
+    "select": "mixtura.selection",
 }
 
 

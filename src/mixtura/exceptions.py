@@ -7,6 +7,10 @@ class CollapseWarning(UserWarning):
     """A component lost its rows or its width and was kept at a floor; the message names it."""
 
 
+class SelectionWarning(UserWarning):
+    """The winner of a selection is not stable; the message says why."""
+
+
 class FitError(ValueError):
     """No start of a fit led to finite parameters; the message says at which row or component it failed."""
 

@@ -27,7 +27,7 @@ class AssignmentStats(Stats):
 def entropies(source: Source, model: Mixture[Any], params: MixtureParams[Any]) -> FloatArray:
     """Return the entropy of the assignment of each row, (n,)."""
     pieces = posteriors(source, model, params, "shares", PIECE_VALUES // model.n_components)
-    return np.concatenate([_entropy(found.resp) for found in pieces])
+    return np.concatenate([entropy(found.resp) for found in pieces])
 
 
 def assign(source: Source, model: Mixture[Any], params: MixtureParams[Any]) -> AssignmentStats:
@@ -43,17 +43,17 @@ def _assign(
     forest: Forest[AssignmentStats] = Forest()
     for piece in chunk.split(PIECE_VALUES // model.n_components):
         found = posterior_rows(model, params, piece, compiled=compiled, wanted="shares")
-        entropy = _entropy(found.resp)
+        values = entropy(found.resp)
         for number, block in enumerate(piece.split(BLOCK_ROWS)):
             rows = slice(number * BLOCK_ROWS, (number + 1) * BLOCK_ROWS)
             loglik, weight = block.total(found.loglik[rows])
-            total, _ = block.total(entropy[rows])
+            total, _ = block.total(values[rows])
             sums = AssignmentStats(loglik=float(loglik), weight=float(weight), entropy=float(total))
             forest.insert(0, block.first, sums)
     return forest
 
 
-def _entropy(resp: FloatArray) -> FloatArray:
+def entropy(resp: FloatArray) -> FloatArray:
     """Return the entropies (n,) of distributions (n, k), natural logarithm."""
     from scipy.special import entr
 

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
@@ -149,7 +150,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
             )
         for number, result in enumerate(results):
             logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
-        self._publish(model, _best(results))
+        self._publish(model, best_of(results))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from one more batch of a stream, by a step of stepwise EM (Cappe & Moulines 2009).
@@ -336,7 +337,7 @@ def _ignore(state: State[Any]) -> None:
     """Take no notice."""
 
 
-def _best(results: list[EMResult[MixtureParams[Any]]]) -> EMResult[MixtureParams[Any]]:
+def best_of(results: Sequence[EMResult[MixtureParams[Any]]]) -> EMResult[MixtureParams[Any]]:
     """Return the result of the highest objective among those that are finite."""
     finite = [result for result in results if result.status is not Status.DIVERGED]
     if not finite:

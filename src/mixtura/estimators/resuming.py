@@ -14,8 +14,13 @@ from mixtura.values import leaves
 WITHOUT_EFFECT = OF_THE_RUN | {"n_threads", "verbose", "verbose_interval"}  # on any bit
 
 
-def open_checkpoint(estimator: Any, source: Source, *, warm: bool) -> AbstractContextManager[Checkpoint | None]:
-    """Return the checkpoint that an estimator's options name, or nothing, for a ``with`` block."""
+def open_checkpoint(
+    estimator: Any, source: Source, *, warm: bool, **more: Any
+) -> AbstractContextManager[Checkpoint | None]:
+    """Return the checkpoint that an estimator's options name, or nothing, for a ``with`` block.
+
+    What a fit depends on besides, plain values, comes as `more`.
+    """
     if estimator.checkpoint is None:
         return nullcontext()
     options = estimator.get_params(deep=False)
@@ -25,6 +30,7 @@ def open_checkpoint(estimator: Any, source: Source, *, warm: bool) -> AbstractCo
         "number of columns": source.n_features,
         "fingerprint of the data": source.fingerprint,
         **{name: _tell(value) for name, value in options.items() if name not in WITHOUT_EFFECT},
+        **more,
     }
     if warm:
         digest = blake2b(b"".join(leaf.tobytes() for leaf in leaves(estimator.params_)), digest_size=8)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixtura.plot import _style
+from mixtura.plot._criterion import CriterionDisplay
 from mixtura.plot._density import DensityDisplay
 from mixtura.plot._pairs import PairsDisplay
 from mixtura.plot._trace import TraceDisplay
@@ -55,12 +56,17 @@ def prepare(estimator: Any, X: Any, **options: Any) -> DensityDisplay | PairsDis
     return PairsDisplay._compute(estimator, X, **options)
 
 
-def save(display: DensityDisplay | PairsDisplay | TraceDisplay, path: str | Path, *, format: str | None = None) -> None:
+def save(
+    display: CriterionDisplay | DensityDisplay | PairsDisplay | TraceDisplay,
+    path: str | Path,
+    *,
+    format: str | None = None,
+) -> None:
     """Draw a display into a file, without pyplot and its open figures.
 
     Parameters
     ----------
-    display : DensityDisplay, PairsDisplay or TraceDisplay
+    display : CriterionDisplay, DensityDisplay, PairsDisplay or TraceDisplay
     path : str or Path
         A .png, .pdf or .svg file.
     format : str, optional

@@ -1,0 +1,128 @@
+"""A criterion against the number of components, a line for each structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixtura._types import FloatArray
+from mixtura.plot import _style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class CriterionDisplay:
+    """What a selection tried: the criterion against the number of components, and the winner.
+
+    Parameters
+    ----------
+    criterion : str
+        Its name.
+    curves : mapping of str to (m, 2) array
+        For each structure, numbers of components and values of the criterion, in order.
+    winner : tuple of (str, int, float)
+        Structure, number of components and criterion of the winner.
+    doubts : tuple of str
+        Why the winner is not to be trusted blindly.
+
+    Attributes
+    ----------
+    ax_, figure_ : Axes, Figure
+        Where it was drawn, after `plot`.
+    lines_ : list of Line2D
+        One for each structure.
+    """
+
+    figsize = (7.2, 4.0)
+
+    def __init__(
+        self,
+        *,
+        criterion: str,
+        curves: Mapping[str, FloatArray],
+        winner: tuple[str, int, float],
+        doubts: tuple[str, ...] = (),
+    ) -> None:
+        self.criterion = criterion
+        self.curves = curves
+        self.winner = winner
+        self.doubts = doubts
+
+    @classmethod
+    def from_selection(cls, selection: Any, *, ax: Axes | None = None) -> CriterionDisplay:
+        """Draw a `mixtura.selection.Selection`.
+
+        Parameters
+        ----------
+        selection : Selection
+            What `mixtura.select` returns, or the `selection_` of a `MixtureIC`.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        CriterionDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        _style.require_matplotlib()
+        return cls._compute(selection).plot(ax=ax)
+
+    @classmethod
+    def _compute(cls, selection: Any) -> CriterionDisplay:
+        points: dict[str, list[tuple[int, float]]] = {}
+        for candidate in selection.candidates:
+            value = getattr(candidate, selection.criterion)
+            if np.isfinite(value):
+                points.setdefault(candidate.covariance_type, []).append((candidate.n_components, value))
+        winner = selection.winner
+        return cls(
+            criterion=selection.criterion.upper(),
+            curves={name: np.array(sorted(curve)) for name, curve in points.items()},
+            winner=(winner.covariance_type, winner.n_components, getattr(winner, selection.criterion)),
+            doubts=selection.doubts,
+        )
+
+    def plot(self, *, ax: Axes | None = None) -> CriterionDisplay:
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        CriterionDisplay
+            Itself, with `ax_`, `figure_` and `lines_`.
+        """
+        from matplotlib.ticker import MaxNLocator
+
+        _style.require_matplotlib()
+        ax = _style.new_axes(self.figsize) if ax is None else ax
+        self.ax_, self.figure_ = ax, ax.figure
+        colors = _style.component_colors(len(self.curves))
+        self.lines_ = [
+            ax.plot(*curve.T, color=color, lw=1.8, marker="o", ms=4, label=name)[0]
+            for (name, curve), color in zip(self.curves.items(), colors, strict=True)
+        ]
+        structure, k, value = self.winner
+        ax.plot(k, value, "o", ms=12, mfc="none", mec=_style.INK, mew=1.5)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.yaxis.set_major_formatter("{x:,.6g}")
+        ax.set_xlabel("components", color=_style.INK)
+        ax.set_ylabel(f"{self.criterion} (lower is better)", color=_style.INK)
+        ax.grid(axis="y", color=_style.BARS, lw=0.6)
+        _style.despine(ax)
+        if len(self.curves) > 1:
+            ax.legend(frameon=False, fontsize=8, labelcolor=_style.INK)
+        noun = "component" if k == 1 else "components"
+        remark = f"{len(self.doubts)} doubt(s): see the table" if self.doubts else "nothing tried comes near"
+        _style.heading(ax, f"{structure} {k} {noun}: {self.criterion} {value:,.2f}".strip(), remark)
+        return self

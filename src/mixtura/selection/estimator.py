@@ -1,0 +1,242 @@
+"""`select`, and the same as an estimator: the number of components and their structure, by an information criterion."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import warnings
+from collections.abc import Iterable
+from itertools import product
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from mixtura._types import FloatArray, IntArray
+from mixtura.em import observe
+from mixtura.estimators.base import BaseMixture
+from mixtura.estimators.gaussian_mixture import GaussianMixture
+from mixtura.estimators.reading import read
+from mixtura.estimators.resuming import open_checkpoint
+from mixtura.estimators.verbose import printer
+from mixtura.exceptions import SelectionWarning
+from mixtura.kernels.threads import using_threads
+from mixtura.selection.judging import judge
+from mixtura.selection.options import check_criterion, check_numbers, check_structures
+from mixtura.selection.sweep import fit_together
+from mixtura.selection.table import Selection
+
+
+def select(
+    data: Any,
+    n_components: int | Iterable[int] = range(1, 11),
+    covariance_types: str | Iterable[str] | None = None,
+    *,
+    criterion: str = "bic",
+    sample_weight: Any = None,
+    estimator: Any = None,
+    **options: Any,
+) -> Selection:
+    """Choose the number of components and the structure of their covariances.
+
+    Parameters
+    ----------
+    data : array-like, table, path or source
+        The rows, as for `GaussianMixture.fit`.
+    n_components : int or iterable of int, default range(1, 11)
+        Numbers of components to try.
+    covariance_types : str or iterable of str, optional
+        Structures to try; by default all four, "full", "tied", "diag" and "spherical".
+    criterion : {"bic", "icl", "aic"}, default "bic"
+        The lowest wins.
+    sample_weight : array-like of shape (n,), or str or int, optional
+        Row weights; w stands for w copies.
+    estimator : GaussianMixture or MixtureModel, optional
+        What is fitted, with all its options but those that are tried; `GaussianMixture()` by default.
+    **options
+        Options of that estimator, such as `random_state`, `n_init` or `tol`.
+
+    Returns
+    -------
+    Selection
+        The table, the winner, and the doubts about it.
+
+    Raises
+    ------
+    ValueError
+        For options, rows or weights that cannot be.
+    FitError
+        If no candidate can be fitted.
+
+    Warns
+    -----
+    SelectionWarning
+        Where the winner is not stable: docs/selection.md says when.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mixtura import select
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(900, 2)) + 8 * rng.integers(0, 3, 900)[:, None]
+    >>> chosen = select(X, range(1, 6), ["full", "diag"], reg_covar=0.01, random_state=0)
+    >>> chosen.winner.covariance_type, chosen.winner.n_components
+    ('diag', 3)
+    >>> chosen.best.predict(X[:2]).shape
+    (2,)
+    """
+    template = clone(GaussianMixture() if estimator is None else estimator).set_params(**options)
+    chooser = MixtureIC(template, n_components=n_components, covariance_types=covariance_types, criterion=criterion)
+    return chooser.fit(data, sample_weight=sample_weight).selection_
+
+
+class MixtureIC(DensityMixin, BaseEstimator):
+    """Mixture whose number of components and covariance structure are chosen by an information criterion.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture or MixtureModel, optional
+        What is fitted, with all its options but those that are tried; `GaussianMixture()` by default.
+    n_components : int or iterable of int, default range(1, 11)
+        Numbers of components to try.
+    covariance_types : str or iterable of str, optional
+        Structures to try; by default all four for a `GaussianMixture`. Other families have none.
+    criterion : {"bic", "icl", "aic"}, default "bic"
+        The lowest wins.
+
+    Attributes
+    ----------
+    best_estimator_ : estimator
+        The winner, fitted as if it were alone, from the same `random_state`.
+    selection_ : Selection
+        The table of all candidates, and the doubts about the winner.
+    n_features_in_, feature_names_in_ : int, (d,) array of str
+        As in scikit-learn.
+
+    Notes
+    -----
+    All candidates share the survey of the rows, the sample that they start from, and each pass over the rows, so there
+    are as many passes as the slowest of them needs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mixtura import GaussianMixture, MixtureIC
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(-5, 1, 300), rng.normal(5, 1, 200)])
+    >>> mixture = GaussianMixture(random_state=0)
+    >>> chosen = MixtureIC(mixture, n_components=range(1, 4), covariance_types="tied").fit(X)
+    >>> chosen.best_estimator_.n_components
+    2
+    """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        n_components: int | Iterable[int] = range(1, 11),
+        covariance_types: str | Iterable[str] | None = None,
+        criterion: str = "bic",
+    ) -> None:
+        self.estimator = estimator
+        self.n_components = n_components
+        self.covariance_types = covariance_types
+        self.criterion = criterion
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit all candidates and choose the best.
+
+        Parameters
+        ----------
+        X : array-like, table, path or source
+            The rows, as for `GaussianMixture.fit`.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n,), or str or int, optional
+            Row weights; w stands for w copies.
+
+        Returns
+        -------
+        self
+            If an error is raised, it stays exactly as it was.
+
+        Raises
+        ------
+        ValueError
+            For options, rows or weights that cannot be.
+        FitError
+            If no candidate can be fitted.
+        """
+        trial = copy.copy(self)  # a failed fit must leave nothing behind
+        trial._fit(X, sample_weight)
+        self.__dict__ = trial.__dict__
+        if self.selection_.doubts:
+            warnings.warn("; ".join(self.selection_.doubts), SelectionWarning, stacklevel=2)
+        return self
+
+    def _fit(self, X: Any, sample_weight: Any) -> None:
+        check_criterion(self.criterion)
+        template = GaussianMixture() if self.estimator is None else self.estimator
+        estimators = self._make_candidates(template)
+        tried = [[getattr(e, "covariance_type", ""), e.n_components] for e in estimators]
+        deadline = math.inf if template.max_time is None else time.monotonic() + template.max_time
+        source = read(self, X, sample_weight, reset=True)
+        with (
+            using_threads(template.n_threads),
+            observe(printer(template.verbose, template.verbose_interval)),
+            observe(template.callback or _ignore),
+            open_checkpoint(template, source, warm=False, tried=tried) as checkpoint,
+        ):
+            failures = fit_together(estimators, source, deadline=deadline, checkpoint=checkpoint)
+            self.selection_ = judge(estimators, failures, source, self.criterion)
+        self.best_estimator_ = self.selection_.best
+        for estimator in estimators:
+            for name in {"n_features_in_", "feature_names_in_"} & vars(self).keys():
+                setattr(estimator, name, getattr(self, name))
+
+    def _make_candidates(self, template: BaseMixture) -> list[BaseMixture]:
+        """Return the estimators to fit, all with one seed, or raise a `ValueError` that names what cannot be tried."""
+        numbers = check_numbers(self.n_components)
+        seed = template.random_state
+        if not isinstance(seed, Integral):  # all candidates start from one sample
+            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
+        structures = check_structures(template, self.covariance_types)
+        candidates = [
+            clone(template).set_params(**structure, n_components=k, random_state=seed)
+            for structure, k in product(structures, numbers)
+        ]
+        candidates[0]._validate_params()
+        return [candidate.set_params(checkpoint=None) for candidate in candidates]
+
+    def predict(self, X: Any) -> IntArray:
+        """Return the most probable component of each row of `X`, (n,), of the winner."""
+        return self._winner().predict(X)
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Return the probability of each component of the winner for each row of `X`, (n, k)."""
+        return self._winner().predict_proba(X)
+
+    def score_samples(self, X: Any) -> FloatArray:
+        """Return the log-density of each row of `X` under the winner, (n,), natural logarithm."""
+        return self._winner().score_samples(X)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the mean log-density of the rows of `X` under the winner, weighted by `sample_weight` (n,)."""
+        return self._winner().score(X, y, sample_weight)
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> tuple[FloatArray, IntArray]:
+        """Draw rows (n_samples, d) from the winner, and the component of each."""
+        return self._winner().sample(n_samples, random_state)
+
+    def _winner(self) -> BaseMixture:
+        check_is_fitted(self)
+        winner: BaseMixture = self.best_estimator_
+        return winner
+
+
+def _ignore(state: Any) -> None:
+    """Take no notice."""

@@ -1,0 +1,97 @@
+"""Estimators that are fitted together: each pass over the rows serves all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from mixtura import init
+from mixtura.checkpoint import Checkpoint
+from mixtura.em import EMResult, Job, drive_jobs
+from mixtura.estimators.base import BaseMixture, best_of
+from mixtura.model import Source
+from mixtura.sources.arrays import ArraySource
+from mixtura.sources.remembered import Remembered
+
+
+def fit_together(
+    estimators: Sequence[BaseMixture], source: Source, *, deadline: float, checkpoint: Checkpoint | None = None
+) -> list[str]:
+    """Fit estimators to the same rows, with the bits that each would have if it were fitted alone.
+
+    Parameters
+    ----------
+    estimators : sequence of estimators
+        They differ in `n_components` and in the structure of the components only, and are changed in place.
+    source : Source
+        The rows.
+    deadline : float
+        When to stop, by ``time.monotonic()``.
+    checkpoint : Checkpoint, optional
+        Where the state of all fits goes after every pass, and from where they go on.
+
+    Returns
+    -------
+    list of str
+        For each estimator why it could not be fitted; "" if it was.
+
+    Raises
+    ------
+    ValueError
+        For rows that no component can yield.
+    """
+    found = init.survey(source, estimators[0]._make_model().family)
+    failures = [""] * len(estimators)
+    jobs: list[list[Job[Any, Any]]] = [[] for _ in estimators]
+    few, remembered = _few_rows(estimators, source), Remembered(source)
+    for i, estimator in enumerate(estimators):
+        try:
+            estimator._check_enough(few)
+            model = estimator._make_model()
+            jobs[i] = [Job(model, start) for start in estimator._make_cold_starts(remembered, model, found)]
+        except ValueError as error:  # one that cannot be fitted does not end the others
+            failures[i] = str(error)
+    results = iter(_drive(estimators[0], source, [job for some in jobs for job in some], deadline, checkpoint))
+    for i, some in enumerate(jobs):
+        if not failures[i]:
+            failures[i] = _settle(estimators[i], some[0].model, list(islice(results, len(some))))
+    return failures
+
+
+def _few_rows(estimators: Sequence[BaseMixture], source: Source) -> Source:
+    """Return so many rows that an estimator for which there are too few in all finds too few of them."""
+    most = max(estimator.n_components for estimator in estimators)
+    return ArraySource(*source.sample(most, np.random.default_rng(0)))
+
+
+def _drive(
+    like: BaseMixture,
+    source: Source,
+    jobs: Sequence[Job[Any, Any]],
+    deadline: float,
+    checkpoint: Checkpoint | None,
+) -> list[EMResult[Any]]:
+    """Run the jobs with the options of an estimator, from where the checkpoint left them."""
+    if checkpoint is not None and checkpoint.saved is not None:
+        jobs = [Job.from_tree(job.model, tree) for job, tree in zip(jobs, checkpoint.saved, strict=True)]
+    return drive_jobs(
+        source,
+        jobs,
+        tol=like.tol,
+        max_iter=like.max_iter,
+        ascent=like._ascent(),
+        deadline=deadline,
+        checkpoint=checkpoint,
+    )
+
+
+def _settle(estimator: BaseMixture, model: Any, results: Sequence[EMResult[Any]]) -> str:
+    """Set the fitted attributes of an estimator to the best of its restarts; return why there is none, if so."""
+    try:
+        estimator._set_fitted(model, best_of(results))
+    except ValueError as error:
+        return str(error)
+    return ""
