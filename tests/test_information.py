@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mixtura.families import Gaussian, Poisson
+from cases import CASES
+from mixtura.em import drive
+from mixtura.families import Gaussian
+from mixtura.families.linalg import share_basis
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.models import Mixture, MixtureParams
-from mixtura.models.information import collect, information, weight_basis
+from mixtura.models import Mixture
+from mixtura.models.information import collect, information
 from mixtura.sources import ArraySource
 
 TINY = 1e-30  # a complex step: its square is nothing beside 1
@@ -63,7 +66,7 @@ def gaussian_loglik(mixture, x, w):
         upper = upper[:, :, None] * np.eye(d)
     upper = np.broadcast_to(upper, (k, d, d))
     s = {"full": d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": d, "spherical": 1}[structure]
-    basis = weight_basis(mixture.weights_)
+    basis = share_basis(mixture.weights_)
 
     def function(at):
         tilt, linear, spread = np.split(at, [k - 1, k - 1 + k * d])
@@ -98,23 +101,87 @@ def test_derivatives_of_a_gaussian_mixture_anywhere(make_mixture, structure, d):
     assert_allclose(found.observed, curvature, rtol=1e-7, atol=1e-8 * np.abs(curvature).max())
 
 
-def test_derivatives_of_a_poisson_mixture_anywhere():
-    rng = np.random.default_rng(0)
-    x = rng.poisson(4.0, (50, 2)).astype(float)
-    weights, rates = np.array([0.2, 0.5, 0.3]), rng.uniform(1.0, 9.0, (3, 2))
-    family = Poisson()
-    params = MixtureParams(weights=weights, components=family.params_type(rates=rates))
-    found = take(Mixture(family, 3), params, x)
-    basis = weight_basis(weights)
+def poisson(family, theta, x):
+    def densities(e):
+        logs = np.log(theta.rates) + e.reshape(theta.rates.shape) / np.sqrt(theta.rates)
+        return x @ logs.T - np.exp(logs).sum(axis=1)
+
+    return densities
+
+
+def bernoulli(family, theta, x):
+    p = theta.probs
+
+    def densities(e):
+        logits = np.log(p / (1 - p)) + e.reshape(p.shape) / np.sqrt(p * (1 - p))
+        return x @ logits.T - np.log1p(np.exp(logits)).sum(axis=1)
+
+    return densities
+
+
+def exponential(family, theta, x):
+    own = family.attributes(theta)["rates_"]
+
+    def densities(e):
+        rates = own * (1 - e.reshape(own.shape))
+        return np.log(rates).sum(axis=1) - x @ rates.T
+
+    return densities
+
+
+def categorical(family, theta, x):
+    k, d, m = theta.probs.shape
+    basis = share_basis(theta.probs)
+
+    def densities(e):
+        logs = np.log(theta.probs) + np.einsum("kdms,kds->kdm", basis, e.reshape(k, d, m - 1))
+        logs = logs - np.log(np.exp(logs).sum(axis=2, keepdims=True))
+        return np.array([[sum(logs[a, j, int(row[j])] for j in range(d)) for a in range(k)] for row in x])
+
+    return densities
+
+
+NATURAL = {"poisson": poisson, "bernoulli": bernoulli, "exponential": exponential, "categorical": categorical}
+
+
+@pytest.mark.parametrize("name", NATURAL)
+def test_derivatives_of_another_mixture_anywhere(name):
+    case = CASES[name]
+    x = case.rows(40)
+    (fit,) = drive(ArraySource(x), case.model, [case.start(x)], max_iter=1)
+    weights, theta = fit.params.weights, fit.params.components
+    found = take(case.model, fit.params, x)
+    densities, basis = NATURAL[name](case.model.family, theta, x), share_basis(weights)
 
     def loglik(at):
-        log_rates = np.log(rates) + at[2:].reshape(3, 2) / np.sqrt(rates)
-        densities = x @ log_rates.T - np.exp(log_rates).sum(axis=1)
-        return log_mixture(np.log(weights) + basis @ at[:2], densities).sum()
+        return log_mixture(np.log(weights) + basis @ at[:2], densities(at[2:])).sum()
 
-    start = np.zeros(8)
-    assert_allclose(found.score, gradient(loglik, start), rtol=1e-10, atol=1e-9)
-    assert_allclose(found.observed, -hessian(loglik, start), rtol=1e-7, atol=1e-6)
+    start = np.zeros(len(found.score))
+    assert len(start) == case.model.n_parameters(fit.params)
+    assert np.abs(found.score).max() > 0.1
+    assert_allclose(found.score, gradient(loglik, start), rtol=1e-9, atol=1e-8)
+    assert_allclose(found.observed, -hessian(loglik, start), rtol=1e-6, atol=1e-5)
+
+
+def test_a_product_has_the_information_of_its_parts():
+    case = CASES["product"]
+    x = case.rows(300)
+    (fit,) = drive(ArraySource(x), case.model, [case.start(x)], max_iter=3)
+    found, parts = take(case.model, fit.params, x), fit.params.components
+    begin = 2
+    assert not np.allclose(found.observed[2:17, 17:], 0, atol=1)  # parts are independent only within a component
+    for family, theta, part in zip(case.model.family.families, parts, (x[:, :2], x[:, 2:3], x[:, 3:4], x[:, 4:]),
+                                   strict=True):  # fmt: skip
+        unit, slots = family.unit_scores(theta, part), family.slots(theta)
+        resp = case.model.posterior(fit.params, x)[1]
+        scores = np.zeros((len(x), slots.size))
+        for a in range(3):
+            scores[:, slots[a]] += resp[:, [a]] * unit[:, a]
+        end = begin + slots.size
+        assert_allclose(found.score[begin:end], scores.sum(axis=0), rtol=1e-9, atol=1e-9)
+        assert_allclose(found.products[begin:end, begin:end], scores.T @ scores, rtol=1e-9, atol=1e-9)
+        begin = end
+    assert begin == len(found.score)
 
 
 def test_products_are_of_the_scores_of_rows(make_mixture, structure):
@@ -130,7 +197,7 @@ def test_products_are_of_the_scores_of_rows(make_mixture, structure):
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_steps_of_weights_have_unit_information(k):
     weights = np.random.default_rng(k).dirichlet(np.ones(k))
-    basis = weight_basis(weights)
+    basis = share_basis(weights)
     assert_allclose(weights @ basis, 0, atol=1e-15)
     assert_allclose(basis.T @ np.diag(weights) @ basis, np.eye(k - 1), atol=1e-14)
 

@@ -9,10 +9,11 @@ import scipy.stats
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
+from cases import CASES
 from mixtura import GaussianMixture, MixtureModel, as_source
 from mixtura.em import drive
 from mixtura.exceptions import InformationError
-from mixtura.families import Poisson
+from mixtura.families import Bernoulli, Categorical, Exponential, Poisson, Product
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.information import collect
 from mixtura.models.uncertainty import Estimate, uncertainty
@@ -97,6 +98,34 @@ def test_one_poisson_component():
     low, high = sure.interval(0.9)["rates"]
     reach = scipy.stats.norm.ppf(0.95) / np.sqrt(x.sum(axis=0))
     assert_allclose([low[0], high[0]], x.mean(axis=0) * np.exp([-reach, reach]), rtol=1e-9)
+
+
+def test_one_component_of_answers_categories_or_waiting_times():
+    rng, n = np.random.default_rng(0), 150
+    answers, times = (rng.random((n, 2)) < [0.2, 0.7]).astype(float), rng.exponential([1e-3, 40.0], (n, 2))
+    choices = rng.integers(0, 3, (n, 2)).astype(float)
+    p = answers.mean(axis=0)
+    sure = MixtureModel(Bernoulli(), 1).fit(answers).standard_errors(answers)
+    assert_allclose(sure.probs[0] ** 2, p * (1 - p) / n, rtol=1e-9)
+    assert (sure.interval(0.9999999)["probs"].high < 1).all()
+    sure = MixtureModel(Exponential(), 1).fit(times).standard_errors(times)
+    assert_allclose(sure.rates[0] ** 2, 1 / times.mean(axis=0) ** 2 / n, rtol=1e-9)
+    fit = MixtureModel(Categorical(3), 1).fit(choices)
+    sure, p = fit.standard_errors(choices), fit.probs_[0]
+    assert_allclose(sure.probs[0] ** 2, p * (1 - p) / n, rtol=1e-9)
+    at = [sure.names.index(f"probs[0, 1, {c}]") for c in range(3)]
+    assert_allclose(sure.covariance[np.ix_(at, at)], (np.diag(p[1]) - np.outer(p[1], p[1])) / n, rtol=1e-9)
+    assert_allclose(sure.covariance[np.ix_(at, [i for i in range(7) if i not in at])], 0, atol=1e-15)
+
+
+def test_one_component_of_a_product():
+    case = CASES["product"]
+    x = case.rows(200)
+    sure = MixtureModel(case.model.family, 1, tol=1e-12).fit(x).standard_errors(x)
+    gaussian = GaussianMixture(1, **TIGHT).fit(x[:, :2]).standard_errors(x[:, :2])
+    assert_allclose(sure.parameters["parts[0].covariances"].errors, gaussian.covariances, rtol=1e-9)
+    assert_allclose(sure.parameters["parts[2].rates"].errors[0] ** 2, x[:, 3].mean() / 200, rtol=1e-9)
+    assert "parts[3].probs[0, 1]" in str(sure)
 
 
 # ---------------------------------------------------------------- more components
@@ -415,11 +444,35 @@ def test_a_component_at_the_floor_is_named(structure):
         mixture.standard_errors(x)
 
 
-def test_a_rate_of_zero_is_named():
-    x = np.concatenate([np.zeros((40, 1)), np.full((40, 1), 9.0)])
-    mixture = MixtureModel(Poisson(), 2, random_state=0, tol=1e-12).fit(x)
-    zero = int(np.argmin(mixture.rates_[:, 0]))
-    with pytest.raises(InformationError, match=f"component {zero} has a rate of 0 in column 0"):
+@pytest.mark.filterwarnings("ignore::mixtura.exceptions.CollapseWarning")
+@pytest.mark.parametrize(
+    ("family", "top", "words"),
+    [
+        (Poisson(), 9, "component {} does not vary in column 0"),
+        (Bernoulli(), 1, "component {} does not vary in column 0"),
+        (Categorical(3), 2, r"component {} never has category 1 in column 0"),
+        (Product([Poisson(), Poisson()]), 9, "column 0: component {} does not vary in column 0"),
+    ],
+)
+def test_what_is_at_the_edge_is_named(family, top, words):
+    x = np.concatenate([np.zeros((40, 2)), np.full((40, 2), top)])
+    mixture = MixtureModel(family, 2, random_state=0, tol=1e-12).fit(x)
+    zero = mixture.predict(x)[0]
+    with pytest.raises(InformationError, match=words.format(zero)):
+        mixture.standard_errors(x)
+
+
+@pytest.mark.filterwarnings("ignore::mixtura.exceptions.CollapseWarning")
+def test_a_mean_at_the_floor_is_named():
+    x = np.column_stack([np.arange(20.0), np.zeros(20)])
+    with pytest.raises(InformationError, match="the mean of component 0 in column 1 is at the floor"):
+        MixtureModel(Exponential(), 1).fit(x).standard_errors(x)
+
+
+def test_many_reasons_are_counted():
+    x = np.repeat(np.eye(5), 20, axis=0)
+    mixture = MixtureModel(Bernoulli(), 5, random_state=0, tol=1e-12, max_iter=500).fit(x)
+    with pytest.raises(InformationError, match=r"does not vary in column 0; .*; and \d+ more: there"):
         mixture.standard_errors(x)
 
 

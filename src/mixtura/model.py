@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 import numpy as np
 
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
+from mixtura.exceptions import InformationError
 from mixtura.frame import Frame
 from mixtura.grid import Chunk
 from mixtura.stats import Forest, Node, Stats, Sums
@@ -255,6 +256,11 @@ class Quantity:
     positive: BoolArray
     upper: float = np.inf
 
+    def among(self, before: int, after: int) -> Self:
+        """Return this beside so many coordinates, before and after its own, that have no effect on it."""
+        others = [(before, after), *[(0, 0)] * self.values.ndim]
+        return replace(self, effects=np.pad(self.effects, others))
+
 
 @runtime_checkable
 class ExponentialFamily(Protocol):
@@ -275,6 +281,16 @@ class ExponentialFamily(Protocol):
 
     def edges(self, theta: Any, /) -> Sequence[str]:
         """Say of each component, if any, what about it is at the edge of what parameters can be."""
+
+
+def informed(family: Any) -> ExponentialFamily:
+    """Return a family as one from which standard errors follow; raise `InformationError` if it is none."""
+    if not isinstance(family, ExponentialFamily):
+        raise InformationError(
+            f"the family {family.name!r} does not say how its parameters are informed: "
+            f"it lacks a method of mixtura.model.ExponentialFamily"
+        )
+    return family
 
 
 @runtime_checkable

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.base import MeanFamily, Separable, expect
+from mixtura.families.base import Separable, expect
 from mixtura.families.powers import log_powers
+from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
 from mixtura.model import Event
 
@@ -22,7 +23,7 @@ class BernoulliParams:
 
 
 @dataclass(frozen=True)
-class Bernoulli(MeanFamily[BernoulliParams], Separable[BernoulliParams]):
+class Bernoulli(Standardized[BernoulliParams], Separable[BernoulliParams]):
     """Independent answers 0 or 1 in each column (formula D3): latent classes of yes or no.
 
     A fitted mixture has ``probs_`` (k, d), the probability of a 1.
@@ -39,6 +40,7 @@ class Bernoulli(MeanFamily[BernoulliParams], Separable[BernoulliParams]):
 
     name: ClassVar[str] = "bernoulli"
     support: ClassVar[str] = "0 and 1"
+    upper: ClassVar[float] = 1.0
     params_type: ClassVar[type[BernoulliParams]] = BernoulliParams
 
     def in_support(self, x: FloatArray) -> BoolArray:
@@ -85,6 +87,10 @@ class Bernoulli(MeanFamily[BernoulliParams], Separable[BernoulliParams]):
     def attributes(self, theta: BernoulliParams) -> dict[str, FloatArray]:
         """Return the probabilities of a 1."""
         return {"probs_": theta.probs.copy()}
+
+    def deviations(self, theta: BernoulliParams) -> FloatArray:
+        """Return those of the answers."""
+        return np.sqrt(theta.probs * (1 - theta.probs))
 
     def check(self, theta: BernoulliParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` if probabilities from elsewhere have a wrong shape or are none."""

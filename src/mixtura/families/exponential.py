@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.base import MeanFamily, Separable, expect
+from mixtura.families.base import Separable, expect
+from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
 from mixtura.model import Event, EventKind
 
@@ -22,7 +23,7 @@ class ExponentialParams:
 
 
 @dataclass(frozen=True)
-class Exponential(MeanFamily[ExponentialParams], Separable[ExponentialParams]):
+class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams]):
     """Independent exponential waiting times in each column (formula D6).
 
     A fitted mixture has ``rates_`` (k, d), one over the means, in one over the data's own units. A component whose rows
@@ -95,6 +96,20 @@ class Exponential(MeanFamily[ExponentialParams], Separable[ExponentialParams]):
     def attributes(self, theta: ExponentialParams) -> dict[str, FloatArray]:
         """Return the rates."""
         return {"rates_": theta.frame.scale / theta.means}
+
+    def deviations(self, theta: ExponentialParams) -> FloatArray:
+        """Return the means, which they are."""
+        return theta.means
+
+    def slopes(self, theta: ExponentialParams) -> FloatArray:
+        """Return the derivatives of the rates by the means."""
+        slopes: FloatArray = -theta.frame.scale / theta.means**2
+        return slopes
+
+    def edges(self, theta: ExponentialParams) -> list[str]:
+        """Name the means that are at the floor."""
+        low = np.argwhere(theta.means <= theta.frame.floor)
+        return [f"the mean of component {a} in column {j} is at the floor" for a, j in low]
 
     def check(self, theta: ExponentialParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` if means from elsewhere have a wrong shape or sign."""

@@ -301,11 +301,10 @@ class Gaussian:
         by_mean = np.einsum("ab,aji->aibj", np.eye(k), roots).reshape(k * d, k, d)
         by_spread = structure.rescale(structure.spread_effects(theta.factors, d), 1 / theta.frame.scale)
         distinct, positive = structure.entries(theta.covariances.shape)
-        means, covariances = own["means_"], own["covariances_"]
-        free, rest = np.ones_like(means, dtype=np.bool_), [(0, 0)] * covariances.ndim
+        free = np.ones((k, d), dtype=np.bool_)
         return [
-            Quantity("means", means, np.pad(by_mean, [(0, len(by_spread)), (0, 0), (0, 0)]), free, ~free),
-            Quantity("covariances", covariances, np.pad(by_spread, [(k * d, 0), *rest]), distinct, positive),
+            Quantity("means", own["means_"], by_mean, free, ~free).among(0, len(by_spread)),
+            Quantity("covariances", own["covariances_"], by_spread, distinct, positive).among(k * d, 0),
         ]
 
     def edges(self, theta: GaussianParams) -> list[str]:

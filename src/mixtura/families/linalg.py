@@ -35,6 +35,20 @@ def log_positive(values: FloatArray) -> FloatArray:
     return np.log(values, out=np.zeros_like(values), where=values > 0)
 
 
+def share_basis(shares: FloatArray) -> FloatArray:
+    """Return the steps (..., m, m - 1) of log shares (..., m) that are coordinates of unit information (formula V4).
+
+    A reflection that takes the roots of the shares to minus the last axis takes the other axes to these. Written out,
+    it has the same bits on every worker of a cluster.
+    """
+    root = np.sqrt(shares)
+    across = root.copy()
+    across[..., -1] += 1.0
+    squares = across[..., :, None] * across[..., None, :] / across[..., -1:, None]
+    basis: FloatArray = (np.eye(root.shape[-1]) - squares)[..., :-1] / root[..., None]
+    return basis
+
+
 def log_diagonal(matrices: FloatArray) -> FloatArray:
     """Return the log-determinant of triangular matrices (..., d, d)."""
     total: FloatArray = np.log(np.diagonal(matrices, axis1=-2, axis2=-1)).sum(axis=-1)

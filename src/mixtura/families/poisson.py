@@ -9,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.base import MeanFamily, Separable, expect, is_whole
+from mixtura.families.base import Separable, expect, is_whole
 from mixtura.families.powers import log_powers
+from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
-from mixtura.model import Event, Quantity
+from mixtura.model import Event
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class PoissonParams:
 
 
 @dataclass(frozen=True)
-class Poisson(MeanFamily[PoissonParams], Separable[PoissonParams]):
+class Poisson(Standardized[PoissonParams], Separable[PoissonParams]):
     """Independent Poisson counts in each column (formulas E7, M7).
 
     Examples
@@ -85,24 +86,9 @@ class Poisson(MeanFamily[PoissonParams], Separable[PoissonParams]):
         """Return the rates."""
         return {"rates_": theta.rates.copy()}
 
-    def unit_scores(self, theta: PoissonParams, x: FloatArray) -> FloatArray:
-        """Return the standardized counts (formula V3)."""
-        scores: FloatArray = (x[:, None, :] - theta.rates) / np.sqrt(theta.rates)
-        return scores
-
-    def slots(self, theta: PoissonParams) -> IntArray:
-        """Return the numbers of the coordinates: one for each rate."""
-        return np.arange(theta.rates.size).reshape(theta.rates.shape)
-
-    def quantities(self, theta: PoissonParams) -> list[Quantity]:
-        """Return the rates, with their derivatives (formula V3)."""
-        rates, all_of_them = theta.rates.copy(), np.ones_like(theta.rates, dtype=np.bool_)
-        effects = np.diag(np.sqrt(rates).ravel()).reshape(-1, *rates.shape)
-        return [Quantity("rates", rates, effects, all_of_them, all_of_them)]
-
-    def edges(self, theta: PoissonParams) -> list[str]:
-        """Name the rates that are 0."""
-        return [f"component {j} has a rate of 0 in column {c}" for j, c in np.argwhere(theta.rates == 0)]
+    def deviations(self, theta: PoissonParams) -> FloatArray:
+        """Return the roots of the rates."""
+        return np.sqrt(theta.rates)
 
     def check(self, theta: PoissonParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` if rates from elsewhere have a wrong shape or sign."""

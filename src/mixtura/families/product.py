@@ -12,7 +12,7 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Composed, whole_from_1
 from mixtura.frame import Frame
-from mixtura.model import Event, Family
+from mixtura.model import Event, Family, Quantity, informed
 from mixtura.stats import Sums
 
 Parts = tuple[Any, ...]  # parameters, one of each part
@@ -174,6 +174,32 @@ class Product(Composed[Parts]):
     def attributes(self, theta: Parts) -> dict[str, list[dict[str, Any]]]:
         """Return a list of the attributes of each part."""
         return {"parts_": list(self._each(lambda family, t: family.attributes(t), theta))}
+
+    def unit_scores(self, theta: Parts, x: FloatArray) -> FloatArray:
+        """Return the scores of the parts one after another, (n, k, p)."""
+        parts = zip(self._cut(x), theta, strict=True)
+        return np.concatenate([informed(family).unit_scores(t, part) for (family, part), t in parts], axis=2)
+
+    def slots(self, theta: Parts) -> IntArray:
+        """Return the numbers of the coordinates, part after part."""
+        before = np.cumsum([0, *self._each(lambda family, t: family.n_parameters(t), theta)])
+        slots = self._each(lambda family, t, first: first + informed(family).slots(t), theta, before[:-1].tolist())
+        return np.hstack(slots)
+
+    def quantities(self, theta: Parts) -> list[Quantity]:
+        """Return the parameters of each part, such as "parts[0].probs", with their derivatives by all coordinates."""
+        sizes = self._each(lambda family, t: family.n_parameters(t), theta)
+        found = self._each(lambda family, t: informed(family).quantities(t), theta)
+        return [
+            replace(q.among(sum(sizes[:i]), sum(sizes[i + 1 :])), name=f"parts[{i}].{q.name}")
+            for i, part in enumerate(found)
+            for q in part
+        ]
+
+    def edges(self, theta: Parts) -> list[str]:
+        """Say of each part what is at the edge."""
+        found = self._each(lambda family, t: informed(family).edges(t), theta)
+        return [f"{_name(c)}: {edge}" for c, part in zip(self._columns(), found, strict=True) for edge in part]
 
     def check(self, theta: Parts, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` that names what about parameters from elsewhere cannot be."""

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.exceptions import InformationError
+from mixtura.families.linalg import share_basis
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.model import ExponentialFamily, Source
+from mixtura.model import Source, informed
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.stats import Forest, Stats
 
@@ -64,20 +64,6 @@ class Information:
     score: FloatArray
 
 
-def weight_basis(weights: FloatArray) -> FloatArray:
-    """Return the steps (k, k - 1) of log weights that are coordinates of unit information (formula V4).
-
-    A reflection that takes the roots of the weights to minus the last axis takes the other axes to these. Written
-    out, it has the same bits on every worker of a cluster.
-    """
-    root = np.sqrt(weights)
-    across = root.copy()
-    across[-1] += 1.0
-    reflection = np.eye(len(root)) - np.outer(across, across) / across[-1]
-    basis: FloatArray = reflection[:, :-1] / root[:, None]
-    return basis
-
-
 def collect(source: Source, model: Mixture[Any], params: MixtureParams[Any]) -> InformationStats:
     """Return the sums over all rows, in one pass."""
     return source.fold([partial(_collect_chunk, model, params)])[0]
@@ -85,7 +71,7 @@ def collect(source: Source, model: Mixture[Any], params: MixtureParams[Any]) -> 
 
 def _collect_chunk(model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk) -> Forest[InformationStats]:
     """Return a chunk's part of the canonical sum."""
-    basis, slots = weight_basis(params.weights), _slots(model, params)
+    basis, slots = share_basis(params.weights), _slots(model, params)
     forest: Forest[InformationStats] = Forest()
     for block in chunk.split(BLOCK_ROWS):
         forest.insert(0, block.first, _collect_block(model, params, block.packed(), basis, slots))
@@ -101,7 +87,7 @@ def _collect_block(
     x, weight = chunk.x[counted], weight[counted]
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks whether sums are finite
         loglik, resp = model.posterior(params, x)
-        unit = exponential(model).unit_scores(params.components, x)
+        unit = informed(model.family).unit_scores(params.components, x)
         gram = _gram(_scores(resp, unit, basis, slots), weight)
         within = np.stack([_gram(unit[:, a], resp[:, a] * weight) for a in range(len(slots))])
     return InformationStats(
@@ -144,7 +130,7 @@ def _products(rows: FloatArray, weight: FloatArray) -> FloatArray:
 
 def information(model: Mixture[Any], params: MixtureParams[Any], stats: InformationStats) -> Information:
     """Return the information that sums over rows amount to (formula V1)."""
-    basis, slots = weight_basis(params.weights), _slots(model, params)
+    basis, slots = share_basis(params.weights), _slots(model, params)
     k, free = basis.shape
     complete = np.zeros(len(stats.score))
     complete[:free] = stats.weight
@@ -164,15 +150,5 @@ def information(model: Mixture[Any], params: MixtureParams[Any], stats: Informat
     )
 
 
-def exponential(model: Mixture[Any]) -> ExponentialFamily:
-    """Return the family of a model; raise `InformationError` if it lacks what information follows from."""
-    if not isinstance(model.family, ExponentialFamily):
-        raise InformationError(
-            f"the family {model.family.name!r} does not say how its parameters are informed: "
-            f"it lacks a method of mixtura.model.ExponentialFamily"
-        )
-    return model.family
-
-
 def _slots(model: Mixture[Any], params: MixtureParams[Any]) -> IntArray:
-    return exponential(model).slots(params.components)
+    return informed(model.family).slots(params.components)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -12,14 +12,15 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray
 from mixtura.exceptions import InformationError
-from mixtura.families.linalg import invert_lower, is_occupied, quotient
-from mixtura.model import Quantity
-from mixtura.models.information import Information, InformationStats, exponential, information, weight_basis
+from mixtura.families.linalg import invert_lower, is_occupied, quotient, share_basis
+from mixtura.model import Quantity, informed
+from mixtura.models.information import Information, InformationStats, information
 from mixtura.models.mixture import Mixture, MixtureParams
 
 MOST_COORDINATES = 2000  # a matrix then takes 32 MB, and the sum over a million rows holds some twenty
 KNOWN = 1e-10  # least share of the complete information that must be left to see; what is less may be rounding
 ROWS_OF_A_TABLE = 60
+REASONS = 4  # that an error names
 LARGEST_EXPONENT = 300.0  # nobody needs an interval of more than 130 decades, and nothing overflows
 
 
@@ -148,10 +149,11 @@ class Uncertainty:
 def check_possible(model: Mixture[Any], params: MixtureParams[Any]) -> None:
     """Raise an `InformationError` where no data could tell how sure the parameters are, or no memory."""
     reasons = [f"component {j} has no rows" for j in np.flatnonzero(~is_occupied(params.weights))]
-    reasons += exponential(model).edges(params.components)
+    reasons += informed(model.family).edges(params.components)
     if reasons:
+        told = "; ".join(reasons[:REASONS]) + (f"; and {len(reasons) - REASONS} more" if len(reasons) > REASONS else "")
         raise InformationError(
-            f"{'; '.join(reasons)}: there the likelihood is not smooth, and there are no standard errors. "
+            f"{told}: there the likelihood is not smooth, and there are no standard errors. "
             f"Fit with fewer components, or more restricted ones"
         )
     if (q := model.n_parameters(params)) > MOST_COORDINATES:
@@ -234,7 +236,7 @@ def _why(model: Mixture[Any], params: MixtureParams[Any], kind: Kind, found: Inf
     """Say which components the information tells too little of, and what to do."""
     scale = np.sqrt(quotient(np.ones_like(found.complete), found.complete))
     values, vectors = np.linalg.eigh(kind.curvature(found) * scale[:, None] * scale)
-    slots = exponential(model).slots(params.components) + model.n_components - 1
+    slots = informed(model.family).slots(params.components) + model.n_components - 1
     share = (vectors[slots, 0] ** 2).sum(axis=1)
     chief = " and ".join(str(j) for j in np.flatnonzero(share >= share.max() / 2))
     return (
@@ -247,18 +249,11 @@ def _why(model: Mixture[Any], params: MixtureParams[Any], kind: Kind, found: Inf
 
 def _quantities(model: Mixture[Any], params: MixtureParams[Any]) -> tuple[Quantity, ...]:
     """Return the weights and the family's parameters, with their derivatives by all coordinates."""
-    basis = weight_basis(params.weights)
-    free = basis.shape[1]
-    family = exponential(model).quantities(params.components)
-    effects = np.pad(basis.T * params.weights, [(0, len(family[0].effects)), (0, 0)])
-    all_of_them = np.ones_like(params.weights, dtype=np.bool_)
-    weights = Quantity("weights", params.weights, effects, all_of_them, all_of_them, upper=1.0)
-    return (weights, *(replace(q, effects=_pad_first(q.effects, free)) for q in family))
-
-
-def _pad_first(effects: FloatArray, count: int) -> FloatArray:
-    """Return derivatives (q, ...) with so many coordinates before them that have no effect."""
-    return np.concatenate([np.zeros((count, *effects.shape[1:])), effects])
+    basis = share_basis(params.weights)
+    family = informed(model.family).quantities(params.components)
+    everywhere = np.ones_like(params.weights, dtype=np.bool_)
+    weights = Quantity("weights", params.weights, basis.T * params.weights, everywhere, everywhere, upper=1.0)
+    return (weights.among(0, len(family[0].effects)), *(q.among(basis.shape[1], 0) for q in family))
 
 
 def _estimate(quantity: Quantity, covariance: FloatArray) -> Estimate:
