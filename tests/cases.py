@@ -22,6 +22,7 @@ from mixtura.families import (
     Tied,
 )
 from mixtura.models import Mixture, MixtureParams
+from mixtura.models.binned import Binned
 from mixtura.sources import ArraySource
 
 
@@ -39,19 +40,22 @@ class Case:
         Given parameters and a generator, yields functions of a step that move the parameters feasibly.
     affine : str
         Which maps of the data the update commutes with: "columns" (a scale each), "common" (one), or "".
+    values : callable
+        Returns values of the model's family that stand for rows, to start from, where rows are no such values.
     """
 
     model: Mixture[Any]
     draw: Callable[[np.random.Generator, int], Any]
     directions: Callable[[Any, np.random.Generator], Iterator[Callable[[float], Any]]]
     affine: str = ""
+    values: Callable[[Any], Any] = lambda rows: rows
 
     def rows(self, n: int, seed: int = 0) -> Any:
         return self.draw(np.random.default_rng(seed), n)
 
     def start(self, x: Any, seed: int = 1) -> MixtureParams[Any]:
         """Return a start at random rows, far from any optimum."""
-        source = ArraySource(x)
+        source = ArraySource(self.values(x))
         found = init.survey(source, self.model.family)
         return init.start(source, self.model, found, "random_from_data", np.random.default_rng(seed))
 
@@ -66,6 +70,23 @@ def normal_rows(d: int) -> Callable[[np.random.Generator, int], Any]:
         return means[labels] + rng.normal(size=(n, d)) @ mix.T * (1.0 + 0.4 * labels[:, None]) + 7.0
 
     return draw
+
+
+def interval_rows(rng: np.random.Generator, n: int) -> Any:
+    """Return the bounds between which values of one column lie: wide and narrow ones, and some open."""
+    labels = rng.integers(0, 3, n)
+    value = np.array([0.0, 5.0, 9.0])[labels] + rng.normal(size=n) * np.array([1.0, 0.6, 1.4])[labels]
+    width = 10.0 ** rng.uniform(-3, 0, n)
+    low = value - width * rng.random(n)
+    high = low + width
+    low[value < -1.5], high[value > 11] = -np.inf, np.inf
+    return np.column_stack([low, high])
+
+
+def middles(bounds: Any) -> Any:
+    """Return a value within each pair of bounds."""
+    inner = np.clip(bounds, -3.0, 13.0)
+    return inner.mean(axis=1, keepdims=True)
 
 
 def count_rows(rng: np.random.Generator, n: int) -> Any:
@@ -165,6 +186,7 @@ CASES: dict[str, Case] = {
     "gaussian-tied": Case(Mixture(Gaussian(Tied()), 3), normal_rows(4), gaussian_directions, "columns"),
     "gaussian-diag": Case(Mixture(Gaussian(Diag()), 3), normal_rows(4), gaussian_directions, "columns"),
     "gaussian-spherical": Case(Mixture(Gaussian(Spherical()), 3), normal_rows(4), gaussian_directions, "common"),
+    "binned": Case(Binned(Gaussian(Full()), 3), interval_rows, gaussian_directions, values=middles),
     "poisson": Case(Mixture(Poisson(), 3), count_rows, poisson_directions),
     "bernoulli": family_case(Bernoulli(), answer_rows),
     "categorical": family_case(Categorical(4), choice_rows),

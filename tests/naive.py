@@ -171,6 +171,48 @@ def structured(scatters, counts, structure, reg_covar):
     raise ValueError(structure)
 
 
+# ---------------------------------------------------------------- Gaussian mixture of one column, seen in bins
+
+STRIPS = 2000  # of Simpson's rule
+
+
+def bin_moments(low, high, mean, sd):
+    """Return log P(low < x < high), and the first two moments of (x - mean) / sd there, by Simpson's rule."""
+    a, b = (float(low) - mean) / sd, (float(high) - mean) / sd
+    near = min(max(a, 0.0), b)  # where in the bin the density is highest
+    reach = min(9.0, 40 / (1 + abs(near)))  # beyond, the density is less than a rounding of that at `near`
+    a, b = max(a, near - reach), min(b, near + reach)
+    step = (b - a) / STRIPS
+    points = [a + step * i for i in range(STRIPS + 1)]
+    weights = [1.0 if i in (0, STRIPS) else 4.0 if i % 2 else 2.0 for i in range(STRIPS + 1)]
+    density = [w * math.exp((near - t) * (near + t) / 2) for w, t in zip(weights, points, strict=True)]
+    total = math.fsum(density)
+    first = math.fsum(p * t for p, t in zip(density, points, strict=True)) / total
+    second = math.fsum(p * t * t for p, t in zip(density, points, strict=True)) / total
+    return math.log(total * step / 3) - near * near / 2 - math.log(2 * math.pi) / 2, first, second
+
+
+def binned_update(edges, counts, weights, means, variances, *, tied=False):
+    """Return the log-likelihood, and (weights, means, variances) after one EM update; variances are [k]."""
+    k, m = len(weights), len(counts)
+    moments = [
+        [bin_moments(edges[i], edges[i + 1], means[j], math.sqrt(variances[j])) for j in range(k)] for i in range(m)
+    ]
+    log_joint = [[math.log(weights[j]) + moments[i][j][0] for j in range(k)] for i in range(m)]
+    wr, sizes = weighted_resp(log_joint, counts)
+    new_means, scatters = [], []
+    for j in range(k):
+        sd = math.sqrt(variances[j])
+        value = [means[j] + sd * moments[i][j][1] for i in range(m)]
+        spread = [sd * sd * (moments[i][j][2] - moments[i][j][1] ** 2) for i in range(m)]
+        mean = math.fsum(wr[i][j] * value[i] for i in range(m)) / sizes[j]
+        new_means.append(mean)
+        scatters.append(math.fsum(wr[i][j] * ((value[i] - mean) ** 2 + spread[i]) for i in range(m)))
+    total = math.fsum(sizes)
+    new_variances = [math.fsum(scatters) / total] * k if tied else [s / n for s, n in zip(scatters, sizes, strict=True)]
+    return total_loglik(log_joint, counts), [n / total for n in sizes], new_means, new_variances
+
+
 # ---------------------------------------------------------------- Poisson mixture, independent columns
 
 

@@ -61,3 +61,11 @@ def test_uncertainty(tmp_path, monkeypatch, capsys):
     assert "rates[1, 0]" in printed
     assert (names["low"] < names["mixture"].means_).all()
     assert (names["both"] ** 2 > 0).any()
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_histograms(tmp_path, monkeypatch, capsys):
+    binned = run_page("histograms.md", tmp_path, monkeypatch)["binned"]
+    order = np.argsort(binned.means_[:, 0])
+    np.testing.assert_allclose(binned.means_[order, 0], [0, 4], atol=0.03)
+    np.testing.assert_allclose(binned.covariances_[order, 0, 0], [1, 0.25], atol=0.03)

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from mixtura.estimators.mixture_model import MixtureModel
     from mixtura.selection import MixtureIC, select
     from mixtura.sources import as_source
+    from mixtura.sources.histogram import Histogram
     from mixtura.stats import Stats
 
     __version__: str
 
 __all__ = [
     "GaussianMixture",
+    "Histogram",
     "MixtureIC",
     "MixtureModel",
     "Stats",
@@ -38,6 +40,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless t
 _MODULES = ("em", "families")
 _HOMES = {
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
+    "Histogram": "mixtura.sources.histogram",
     "MixtureIC": "mixtura.selection",
     "MixtureModel": "mixtura.estimators.mixture_model",
     "Stats": "mixtura.stats",

@@ -25,7 +25,7 @@ from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.acceleration import Ascent, Plain, QuasiNewton
 from mixtura.em import EMResult, State, Status, drive, observe
 from mixtura.estimators.prediction import posteriors, write_predictions
-from mixtura.estimators.reading import read
+from mixtura.estimators.reading import read, read_sums
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.streaming import take_in
 from mixtura.estimators.uncertainty import Inference
@@ -33,6 +33,7 @@ from mixtura.estimators.verbose import printer
 from mixtura.exceptions import CollapseWarning, FitError
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
+from mixtura.models.binned import model_of, rows_of
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.search import AUTO, search
 
@@ -97,6 +98,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         ----------
         X : array-like or table of shape (n, d), or vector or series of shape (n,), or what `as_source` takes
             The rows: arrays of any real dtype and strides; pandas, Polars and Arrow tables; paths of files, and others.
+            A `mixtura.Histogram` stands for values of one column of which only the bins are known.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n,), or str or int, optional
@@ -125,9 +127,10 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         if not self.warm_start:
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)
-        source = read(self, X, sample_weight, reset=not hasattr(self, "params_"))
+        source = read_sums(self, X, sample_weight, reset=not hasattr(self, "params_"))
         self._check_enough(source)
         model = self._make_model()
+        summed = model_of(source, model)
         if self._is_warm():
             self._check_same(model, "warm_start")
         with (
@@ -137,10 +140,10 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
             open_checkpoint(self, source, warm=self._is_warm()) as checkpoint,
         ):
             resumed = checkpoint is not None and checkpoint.saved is not None
-            starts = [] if resumed else self._make_starts(source, model)
+            starts = [] if resumed else self._make_starts(rows_of(source), model)
             results = drive(
                 source,
-                model,
+                summed,
                 starts,
                 tol=self.tol,
                 max_iter=self.max_iter,

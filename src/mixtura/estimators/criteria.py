@@ -12,8 +12,10 @@ from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.em import evaluate
 from mixtura.estimators.assignment import assign, entropies
-from mixtura.estimators.reading import read
+from mixtura.estimators.reading import read, read_sums
 from mixtura.kernels.threads import using_threads
+from mixtura.model import Model, Source
+from mixtura.models.binned import model_of, rows_of
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.stats import Stats
 
@@ -29,12 +31,12 @@ class Criteria:
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log-density of the rows of `X`, weighted by `sample_weight` (n,)."""
-        stats = self._sums(evaluate, X, sample_weight)
+        stats = self._evaluate(X, sample_weight)
         return float(stats.loglik) / float(stats.weight)
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return Akaike's information criterion on the rows of `X`: the lower, the better."""
-        stats = self._sums(evaluate, X, sample_weight)
+        stats = self._evaluate(X, sample_weight)
         return 2 * self.model_.n_parameters(self.params_) - 2 * float(stats.loglik)
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
@@ -42,7 +44,7 @@ class Criteria:
 
         The number of rows is their total weight.
         """
-        return self._bic(self._sums(evaluate, X, sample_weight))
+        return self._bic(self._evaluate(X, sample_weight))
 
     def icl(self, X: Any, sample_weight: Any = None) -> float:
         """Return the integrated completed likelihood criterion on the rows of `X`: the lower, the better.
@@ -78,12 +80,21 @@ class Criteria:
     def _bic(self, stats: Stats) -> float:
         return self.model_.n_parameters(self.params_) * float(np.log(stats.weight)) - 2 * float(stats.loglik)
 
+    def _evaluate(self, X: Any, sample_weight: Any) -> Stats:
+        """Return the sums of the E-step over weighted rows, or the bins of a histogram, in one pass."""
+        check_is_fitted(self)
+        source = read_sums(self, X, sample_weight, reset=False)
+        stats: Stats = self._take(evaluate, source, model_of(source, self.model_))
+        return stats
+
     def _sums(self, take: Callable[[Any, Any, Any], S], X: Any, sample_weight: Any) -> S:
         """Return the sums over weighted rows that `take` makes, in one pass."""
         check_is_fitted(self)
-        source = read(self, X, sample_weight, reset=False)
+        return self._take(take, read(self, X, sample_weight, reset=False), self.model_)
+
+    def _take(self, take: Callable[[Any, Any, Any], S], source: Source, model: Model[Any, Any]) -> S:
         with using_threads(self.n_threads):
-            stats = take(source, self.model_, self.params_)
+            stats = take(source, model, self.params_)
         if not np.isfinite(stats.loglik):
-            init.survey(source, self.model_.family)  # names a value that cannot be
+            init.survey(rows_of(source), self.model_.family)  # names a value that cannot be
         return stats

@@ -11,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from mixtura.model import Source
 from mixtura.sources import as_source
+from mixtura.sources.histogram import Histogram
 
 
 def read(estimator: Any, X: Any, sample_weight: Any = None, *, reset: bool) -> Source:
@@ -18,6 +19,15 @@ def read(estimator: Any, X: Any, sample_weight: Any = None, *, reset: bool) -> S
 
     With `reset`, record the number and names of the features on `estimator`; else check them against it.
     """
+    if isinstance(X, Histogram):
+        raise ValueError("X is a histogram, which has no rows: fit, score, aic and bic take one, and nothing else")
+    return read_sums(estimator, X, sample_weight, reset=reset)
+
+
+def read_sums(estimator: Any, X: Any, sample_weight: Any = None, *, reset: bool) -> Source:
+    """Do the same for what needs sums over rows only, so that a histogram will do."""
+    if isinstance(X, Histogram) and sample_weight is not None:
+        raise ValueError("sample_weight is given with a histogram, whose counts are its weights: give the counts alone")
     source = as_source(X, weight=sample_weight)
     shape = (source.n_rows, source.n_features)
     if source.n_features == 0:

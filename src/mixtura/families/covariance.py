@@ -81,6 +81,10 @@ class Covariance(ABC, Generic[M]):
         """Return the sums of rows with exactly these counts (k,), covariances and means, ``pivot + shift``."""
 
     @abstractmethod
+    def gather(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> M:
+        """Return the sums that S1 to S3 are, with `s2` (k, d, d): where these were not taken row by row."""
+
+    @abstractmethod
     def estimate(self, sums: M, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         """Return the covariances about the new means ``pivot + shift``; `old` where a component is empty."""
 

@@ -37,6 +37,9 @@ class Diag(Covariance[Moments]):
         second = self.variances(covariances, *shift.shape) + shift**2
         return Moments(s0=counts, s1=counts[:, None] * shift, s2=counts[:, None] * second)
 
+    def gather(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return Moments(s0=s0, s1=s1, s2=np.diagonal(s2, axis1=1, axis2=2))
+
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift**2
 

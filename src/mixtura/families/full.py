@@ -136,6 +136,9 @@ class Full(_Matrices[Moments]):
         second = covariances + shift[:, :, None] * shift[:, None, :]
         return Moments(s0=counts, s1=counts[:, None] * shift, s2=counts[:, None, None] * second)
 
+    def gather(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return Moments(s0=s0, s1=s1, s2=s2)
+
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift[:, :, None] * shift[:, None, :]
 
@@ -216,6 +219,10 @@ class Tied(_Matrices[PooledMoments]):
         moved = np.einsum("k,ki,kj->ij", counts, shift, shift)
         within = counts.sum() * covariances + moved
         return PooledMoments(s0=counts, s1=counts[:, None] * shift, within=within, cross=np.diag(counts))
+
+    def gather(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> PooledMoments:
+        # Each component's own scatter about its own pivot is in `within`, so there is none between to be added.
+        return PooledMoments(s0=s0, s1=s1, within=s2.sum(axis=0), cross=np.diag(s0))
 
     def estimate(self, sums: PooledMoments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         gaps = pivot[:, None, :] - pivot[None, :, :]

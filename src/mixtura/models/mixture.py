@@ -88,12 +88,16 @@ class Mixture(Generic[T]):
         if not isinstance(rows, Chunk):
             x = np.asarray(rows)
             rows = Chunk(x[:, None] if x.ndim == 1 else x)
-        d = self.family.n_features(params.components)
+        d = self.row_width(params)
         if rows.x.ndim != 2 or rows.x.shape[1] != d:
             raise ValueError(f"rows of shape {rows.x.shape}, expected (n, {d}): as many columns as the parameters have")
         exact = replace(params, sparse=False)  # nobody may be there to ask `refine`
         compiled = self.compiles(*rows.x.shape)
         return fold_blocks(self, exact, replace(rows, first=0), compiled=compiled).total()
+
+    def row_width(self, params: MixtureParams[T]) -> int:
+        """Return how many numbers a row is."""
+        return self.family.n_features(params.components)
 
     def e_block(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
         """Return the sums over one block of rows, by composed NumPy."""
@@ -138,14 +142,7 @@ class Mixture(Generic[T]):
         A row of density zero under every component has log-density -inf and the mixing weights as its
         responsibilities.
         """
-        joint = self.family.log_density(params.components, x) + log_weights(params)
-        top = joint.max(axis=1, keepdims=True)
-        hopeless = np.isneginf(top)
-        shares = np.exp(joint - np.where(hopeless, 0.0, top))
-        total = shares.sum(axis=1, keepdims=True)
-        loglik = np.log(total, out=np.full_like(total, -np.inf), where=~hopeless) + top
-        resp = np.divide(shares, total, out=np.tile(params.weights, (len(x), 1)), where=~hopeless)
-        return loglik[:, 0], resp
+        return weigh(self.family.log_density(params.components, x), params)
 
     def m_step(self, stats: MixtureStats, params: MixtureParams[T]) -> tuple[MixtureParams[T], Sequence[Event]]:
         """Return the weights and components that maximize the expected log-likelihood (formula M1)."""
@@ -266,3 +263,15 @@ def log_weights(params: MixtureParams[Any]) -> FloatArray:
     """Return the logarithms of the mixing weights, -inf for an empty component."""
     weights = params.weights
     return np.log(weights, out=np.full_like(weights, -np.inf), where=weights != 0)
+
+
+def weigh(log_density: FloatArray, params: MixtureParams[Any]) -> tuple[FloatArray, FloatArray]:
+    """Return log-densities (n,) and responsibilities (n, k) of rows with these log-densities under each component."""
+    joint = log_density + log_weights(params)
+    top = joint.max(axis=1, keepdims=True)
+    hopeless = np.isneginf(top)
+    shares = np.exp(joint - np.where(hopeless, 0.0, top))
+    total = shares.sum(axis=1, keepdims=True)
+    loglik = np.log(total, out=np.full_like(total, -np.inf), where=~hopeless) + top
+    resp = np.divide(shares, total, out=np.tile(params.weights, (len(joint), 1)), where=~hopeless)
+    return loglik[:, 0], resp
