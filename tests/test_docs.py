@@ -69,3 +69,10 @@ def test_histograms(tmp_path, monkeypatch, capsys):
     order = np.argsort(binned.means_[:, 0])
     np.testing.assert_allclose(binned.means_[order, 0], [0, 4], atol=0.03)
     np.testing.assert_allclose(binned.covariances_[order, 0, 0], [1, 0.25], atol=0.03)
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_answers(tmp_path, monkeypatch, capsys):
+    names = run_page("answers.md", tmp_path, monkeypatch)
+    assert [len(fit.weights_) for fit in names["fits"].values()] == [3, 3, 2]
+    assert capsys.readouterr().out.count("in iteration") == 3

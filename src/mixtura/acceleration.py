@@ -50,6 +50,15 @@ class Evaluated(Generic[P]):
     events: Sequence[Event]
     gains: Sequence[float]
 
+    @property
+    def restarts(self) -> bool:
+        """Whether the update leads elsewhere, so that nothing that was learnt holds there."""
+        return any(event.restarts for event in self.events)
+
+    def afresh(self) -> Proposal[P]:
+        """Go to the update and learn anew."""
+        return Proposal(self.updated, math.inf)
+
 
 @dataclass(frozen=True, eq=False)
 class Memory(Generic[P]):

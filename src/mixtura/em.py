@@ -165,12 +165,14 @@ def em(
         if not finite:
             return trace.result(Status.DIVERGED)
         here = _look(model, stats, params, trace)
-        proposal = ascent.propose(model, here, trace.memory)
+        proposal = here.afresh() if here.restarts else ascent.propose(model, here, trace.memory)
         if proposal.remaining < tol:
             return trace.result(Status.CONVERGED)
         if trace.iteration == max_iter:
             return trace.result(Status.ITERATION_LIMIT)
         trace.report(here.events)
+        if any(event.fatal for event in here.events):
+            return trace.result(Status.COLLAPSED)
         if model.same(here.updated, params):
             return trace.result(Status.STALLED)
         params = trace.follow(proposal)

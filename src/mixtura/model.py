@@ -26,11 +26,17 @@ M = TypeVar("M", bound=Sums)
 R = TypeVar("R")
 
 
+SHARED = -1  # stands for what all components share, in the place of one
+
+
 class EventKind(Enum):
-    """What can happen to a component in an update."""
+    """What can happen to a component in an update: it collapsed, and was kept, replaced, or the end of the fit."""
 
     EMPTY = "empty"
     FLOOR = "floor"
+    RESEED = "reseed"
+    DROP = "drop"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Event:
     kind : EventKind
         What happened.
     component : int
-        To which component.
+        To which component, by its number before the update; `SHARED` for what all share.
     message : str
         The same in words.
     iteration : int
@@ -57,6 +63,20 @@ class Event:
     def at(self, iteration: int) -> Self:
         """Return this event as one of the given iteration."""
         return replace(self, iteration=iteration)
+
+    def then(self, kind: EventKind, outcome: str) -> Self:
+        """Return this event with what it led to."""
+        return replace(self, kind=kind, message=f"{self.message} and {outcome}")
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the fit goes on from elsewhere, maybe with other components: then the objective may fall."""
+        return self.kind in (EventKind.RESEED, EventKind.DROP)
+
+    @property
+    def fatal(self) -> bool:
+        """Whether the fit ends with it."""
+        return self.kind is EventKind.REFUSED
 
     def to_list(self) -> list[Any]:
         """Return this event as plain values."""
@@ -291,6 +311,19 @@ def informed(family: Any) -> ExponentialFamily:
             f"it lacks a method of mixtura.model.ExponentialFamily"
         )
     return family
+
+
+class Divisible(Protocol[T]):
+    """What a family offers beyond `Family` so that a collapsed component can be replaced."""
+
+    def take(self, theta: T, components: IntArray, /) -> T:
+        """Return the parameters of these components, in this order; one may be there twice."""
+
+    def spread(self, theta: T, /) -> FloatArray:
+        """Return the variance of each component along its widest direction, (k,)."""
+
+    def part(self, theta: T, a: int, b: int, /) -> T:
+        """Return `theta` with two equal components become the halves of what they are (formula C1)."""
 
 
 @runtime_checkable

@@ -60,8 +60,8 @@ def decode(kind: Any, data: Any, where: str, parameter: Any = None) -> Any:
         hint = parameter if isinstance(hint, TypeVar) else hint
         if isinstance(hint, tuple) or is_dataclass(hint):
             values[name] = decode(hint, data[name], place)
-        elif hint is bool:
-            values[name] = bool(data[name])
+        elif hint in (bool, int):
+            values[name] = hint(data[name])
         else:
             values[name] = read_array(data[name], place)
     return kind(**values)

@@ -25,6 +25,7 @@ class Status(Enum):
     STOPPED = "a callback stopped the fit before the tolerance was met"
     STREAM = "the parameters follow a stream of batches, which has no end"
     STALLED = "an update left every parameter as it was; further passes cannot change them"
+    COLLAPSED = "a component collapsed, which on_collapse='raise' does not allow"
     DIVERGED = "the log-likelihood or a statistic is not finite"
 
     @property
@@ -70,6 +71,11 @@ class EMResult(Generic[P]):
     def converged(self) -> bool:
         """Whether further iterations would change the objective by less than the tolerance."""
         return self.status in (Status.CONVERGED, Status.STALLED)
+
+    @property
+    def failed(self) -> bool:
+        """Whether `params` are of no use."""
+        return self.status in (Status.DIVERGED, Status.COLLAPSED)
 
 
 @dataclass
@@ -128,14 +134,16 @@ class Trace(Generic[P]):
         return proposal.params
 
     def gains(self) -> list[float]:
-        """Return by how much each evaluation was above the one before, per unit of weight."""
-        gains: list[float] = (np.diff(self.objective) / self.weight).tolist()
+        """Return by how much each evaluation was above the one before, since the last restart, per unit of weight."""
+        since = max((event.iteration for event in self.events if event.restarts), default=0)
+        gains: list[float] = (np.diff(self.objective[since:]) / self.weight).tolist()
         return gains
 
     def report(self, events: Sequence[Event]) -> None:
         """Record events of the next update, but not those that only continue from the one before."""
         continued = self._last
-        self._last = {(event.kind, event.component) for event in events}
+        restarts = any(event.restarts for event in events)  # then numbers may mean other components
+        self._last = set() if restarts else {(event.kind, event.component) for event in events}
         self.events += [e.at(self.iteration + 1) for e in events if (e.kind, e.component) not in continued]
 
     def result(self, status: Status) -> EMResult[P]:

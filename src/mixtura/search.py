@@ -7,6 +7,7 @@ looked for on it. Formula K4.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ import numpy as np
 from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent
-from mixtura.em import EMResult, Status, drive, unobserved
+from mixtura.em import EMResult, drive, unobserved
 from mixtura.init import Survey, comparable, from_points, sample_size
 from mixtura.model import Source
+from mixtura.models.collapse import Floor
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.sources.arrays import ArraySource
 
@@ -66,6 +68,7 @@ def search(
     tol, ascent : float, Ascent
         Those of the fit that is to follow.
     """
+    model = replace(model, on_collapse=Floor())  # of what collapses on all rows the fit itself is to speak
     size = sample_size(model)
     many = _Sample(*source.sample(max(size, min(MORE * size, LARGEST_SAMPLE // source.n_features)), rng))
     few = many.thinned(size)
@@ -113,6 +116,9 @@ def _whitened(rows: FloatArray, weight: FloatArray) -> FloatArray:
 
 
 def _best(results: list[EMResult[MixtureParams[Any]]], n: int) -> list[EMResult[MixtureParams[Any]]]:
-    """Return the results of the highest objectives, those with a collapsed component last, without the diverged."""
-    finite = [result for result in results if result.status is not Status.DIVERGED]
-    return sorted(finite, key=lambda result: (bool(result.events), -float(result.objective[-1])))[:n]
+    """Return the results of the highest objectives, those with a collapsed component last.
+
+    Without the diverged, and without those with an empty component: that it became empty is for the fit to tell.
+    """
+    usable = [result for result in results if not result.failed and (result.params.weights > 0).all()]
+    return sorted(usable, key=lambda result: (bool(result.events), -float(result.objective[-1])))[:n]

@@ -141,6 +141,12 @@ def _add_fit_options(fit: argparse.ArgumentParser) -> None:
     )
     fit.add_argument("--max-iter", type=_count, default=100, metavar="N", help="most updates (default: 100)")
     fit.add_argument("--reg-covar", type=float, metavar="R", help="added to Gaussian variances (default: 1e-06)")
+    fit.add_argument(
+        "--on-collapse",
+        choices=("floor", "reseed", "drop", "raise"),
+        default="floor",
+        help="what to do with a component that loses its rows or its width (default: floor, keep it)",
+    )
     fit.add_argument("--threads", type=_count, metavar="N", help="threads (default: as many as it may use)")
     fit.add_argument(
         "--checkpoint",

@@ -238,6 +238,7 @@ def _estimator(options: Namespace) -> Any:
         "max_iter": options.max_iter,
         "n_init": options.n_init,
         "init_params": options.init,
+        "on_collapse": options.on_collapse,
         "random_state": options.seed,
         "n_threads": options.threads,
         "checkpoint": options.checkpoint,

@@ -7,7 +7,6 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
@@ -24,20 +23,23 @@ from mixtura import init
 from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.acceleration import Ascent, Plain, QuasiNewton
 from mixtura.em import EMResult, State, Status, drive, observe
+from mixtura.estimators.outcome import best_of, failure, tell
 from mixtura.estimators.prediction import posteriors, write_predictions
 from mixtura.estimators.reading import read, read_sums
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.streaming import take_in
 from mixtura.estimators.uncertainty import Inference
 from mixtura.estimators.verbose import printer
-from mixtura.exceptions import CollapseWarning, FitError
+from mixtura.exceptions import CollapseWarning
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
 from mixtura.models.binned import model_of, rows_of
+from mixtura.models.collapse import CollapsePolicy, Drop, Floor, Raise, Reseed
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.search import AUTO, search
 
 QUASI_NEWTON = "quasi-newton"
+POLICIES: dict[str, CollapsePolicy] = {policy.name: policy for policy in (Floor(), Reseed(), Drop(), Raise())}
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions({AUTO, *init.METHODS})],
         "acceleration": [None, StrOptions({QUASI_NEWTON})],
+        "on_collapse": [StrOptions(set(POLICIES))],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -198,6 +201,8 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         with using_threads(self.n_threads):
             init.survey(source, self.model_.family)
             params, trace = take_in(source, self.model_, self.params_, batches)
+        if any(event.fatal for event in trace.events):
+            raise failure(trace.result(Status.COLLAPSED))
         result = replace(trace.result(Status.STREAM), params=params)
         self._set_fitted(self.model_, result)
         self.n_batches_ = batches + 1
@@ -238,8 +243,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
 
     def _warn_of_events(self, result: EMResult[Any]) -> None:
         if result.events:
-            told = "; ".join(f"{event.message} in iteration {event.iteration}" for event in result.events)
-            warnings.warn(told, CollapseWarning, stacklevel=5)
+            warnings.warn(tell(result.events), CollapseWarning, stacklevel=5)
 
     def _set_fitted(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
         self._set_params(model, result.params)
@@ -338,15 +342,3 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
 
 def _ignore(state: State[Any]) -> None:
     """Take no notice."""
-
-
-def best_of(results: Sequence[EMResult[MixtureParams[Any]]]) -> EMResult[MixtureParams[Any]]:
-    """Return the result of the highest objective among those that are finite."""
-    finite = [result for result in results if result.status is not Status.DIVERGED]
-    if not finite:
-        last = results[-1]
-        raise FitError(
-            f"no start led to finite parameters: {last.status.message} in iteration {last.n_iter}. "
-            f"Check that the start lies near the data, or give reg_covar a positive value"
-        )
-    return max(finite, key=lambda result: float(result.objective[-1]))

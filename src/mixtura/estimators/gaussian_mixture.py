@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray
 from mixtura.em import State
-from mixtura.estimators.base import QUASI_NEWTON, BaseMixture
+from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
 from mixtura.estimators.joint import JointDensity
 from mixtura.estimators.starts import check_means, check_precisions, check_weights
 from mixtura.families import Diag, Full, Spherical, Tied
@@ -41,8 +41,8 @@ class GaussianMixture(JointDensity):
         Stop when less than this is left to gain, by estimate, in the mean log-likelihood; with ``acceleration=None``,
         as in scikit-learn, when it changes by less than this in one iteration.
     reg_covar : float, default 1e-6
-        Added to every variance at each update, in squared units of the data. With 0, a component that collapses
-        is kept at the floor of what the numbers can carry, and a `CollapseWarning` names it.
+        Added to every variance at each update, in squared units of the data. With 0, a component may collapse: see
+        `on_collapse`.
     max_iter : int, default 100
         Most updates in one restart.
     n_init : int, default 1
@@ -55,6 +55,11 @@ class GaussianMixture(JointDensity):
         How to go from one evaluation to the next. "quasi-newton" extrapolates the EM updates, which takes a fraction of
         the passes where EM is slow (docs/convergence.md); a step that would lower the objective is not taken. None is
         EM as it is; with ``init_params="kmeans"`` as well, it is what scikit-learn does.
+    on_collapse : {"floor", "reseed", "drop", "raise"}, default "floor"
+        What to do when a component loses its rows or its width: keep it at the floor of what the numbers can carry; let
+        it take over one half of the widest component, at most as often as there are components; go on without it, so
+        that the fit has fewer; or raise a `FitError`. A `CollapseWarning` and ``result_.events`` name the component,
+        the iteration and what was done. Where all collapse at once, the data have no width, and the floor stays.
     weights_init : (k,) array, optional
         Weights to start from; they sum to 1.
     means_init : (k, d) array, optional
@@ -143,6 +148,7 @@ class GaussianMixture(JointDensity):
         n_init: int = 1,
         init_params: str = "auto",
         acceleration: str | None = QUASI_NEWTON,
+        on_collapse: str = "floor",
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
@@ -163,6 +169,7 @@ class GaussianMixture(JointDensity):
         self.n_init = n_init
         self.init_params = init_params
         self.acceleration = acceleration
+        self.on_collapse = on_collapse
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
@@ -177,7 +184,7 @@ class GaussianMixture(JointDensity):
 
     def _make_model(self) -> Mixture[Any]:
         structure = STRUCTURES[self.covariance_type]
-        return Mixture(Gaussian(structure, float(self.reg_covar)), self.n_components)
+        return Mixture(Gaussian(structure, float(self.reg_covar)), self.n_components, POLICIES[self.on_collapse])
 
     def _make_cold_starts(self, source: Source, model: Mixture[Any], found: Survey) -> list[MixtureParams[Any]]:
         family: Any = model.family

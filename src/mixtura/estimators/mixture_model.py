@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, ClassVar
 
 from mixtura.em import State
-from mixtura.estimators.base import QUASI_NEWTON, BaseMixture
+from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
 from mixtura.models.mixture import Mixture
 
 
@@ -20,8 +20,8 @@ class MixtureModel(BaseMixture):
         Distribution of a component, such as `families.Poisson()`.
     n_components : int, default 1
         Number of components, k.
-    tol, max_iter, n_init, init_params, acceleration, random_state, warm_start, verbose, verbose_interval, n_threads, \
-    checkpoint, max_time, callback
+    tol, max_iter, n_init, init_params, acceleration, on_collapse, random_state, warm_start, verbose, \
+    verbose_interval, n_threads, checkpoint, max_time, callback
         As in `GaussianMixture`.
 
     Attributes
@@ -57,6 +57,7 @@ class MixtureModel(BaseMixture):
         n_init: int = 1,
         init_params: str = "auto",
         acceleration: str | None = QUASI_NEWTON,
+        on_collapse: str = "floor",
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -73,6 +74,7 @@ class MixtureModel(BaseMixture):
         self.n_init = n_init
         self.init_params = init_params
         self.acceleration = acceleration
+        self.on_collapse = on_collapse
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -85,4 +87,4 @@ class MixtureModel(BaseMixture):
     def _make_model(self) -> Mixture[Any]:
         if isinstance(self.family, type) or not hasattr(self.family, "log_density"):
             raise TypeError(f"family is {self.family!r}, expected an object such as mixtura.families.Poisson()")
-        return Mixture(self.family, self.n_components)
+        return Mixture(self.family, self.n_components, POLICIES[self.on_collapse])

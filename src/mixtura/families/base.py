@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray, Wanted
-from mixtura.families.linalg import quotient, ratio
+from mixtura._types import BoolArray, FloatArray, IntArray, Wanted
+from mixtura.families.linalg import HALF_APART, quotient, ratio
 from mixtura.frame import Frame
 from mixtura.model import Event
 from mixtura.stats import Sums
@@ -99,6 +99,10 @@ class MeanFamily(Composed[T]):
         """Return the parameters whose expectation is the mean; a component without rows keeps its own."""
         return self.from_mean(ratio(sums.s1, sums.s0, self.mean(theta)), theta)
 
+    def take(self, theta: T, components: IntArray) -> T:
+        """Return the parameters of these components, in this order."""
+        return self.from_mean(self.mean(theta)[components], theta)[0]
+
 
 class Separable(Composed[T]):
     """Columns independent within a component, and coordinates (p, k, d) whose complete-data information is diagonal."""
@@ -132,6 +136,18 @@ class Separable(Composed[T]):
     def inverse_metric(self, theta: T, weights: FloatArray, gradient: FloatArray) -> FloatArray:
         """Return the step of which `metric` makes this gradient; 0 for what has no information."""
         return quotient(gradient, (weights[:, None] * self.information(theta)).ravel())
+
+    def spread(self, theta: T) -> FloatArray:
+        """Return ones: in coordinates of unit information all components are equally wide."""
+        return np.ones(self.coordinates(theta).shape[1])
+
+    def part(self, theta: T, a: int, b: int) -> T:
+        """Return `theta` with the equal components a and b moved apart by a row's distance (formula C1)."""
+        coordinates = self.coordinates(theta).copy()
+        step = np.sqrt(quotient(np.full_like(coordinates, HALF_APART), self.information(theta)))
+        coordinates[:, a] -= step[:, a]
+        coordinates[:, b] += step[:, b]
+        return self.from_coordinates(coordinates, theta)
 
     def n_features(self, theta: T) -> int:
         """Return the number of columns."""

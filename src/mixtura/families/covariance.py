@@ -113,8 +113,16 @@ class Covariance(ABC, Generic[M]):
         """Add `amount` (d,) to the variances."""
 
     @abstractmethod
+    def narrow(self, covariances: FloatArray, components: IntArray, along: FloatArray) -> FloatArray:
+        """Take the scatter of a step `along` (d,) from the covariances of components that have their own."""
+
+    def take(self, matrices: FloatArray, components: IntArray) -> FloatArray:
+        """Return the covariances or factors of these components, in this order."""
+        return matrices[components]
+
+    @abstractmethod
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
-        """Return covariances kept above the floor (d,), their factors, and which components were raised."""
+        """Return covariances kept above the floor (d,), their factors, and which were raised, or `SHARED`."""
 
     @abstractmethod
     def invert(self, factors: FloatArray) -> FloatArray:

@@ -66,6 +66,11 @@ class Diag(Covariance[Moments]):
     def widen(self, covariances: FloatArray, amount: FloatArray) -> FloatArray:
         return covariances + amount
 
+    def narrow(self, covariances: FloatArray, components: IntArray, along: FloatArray) -> FloatArray:
+        narrowed = covariances.copy()
+        narrowed[components] -= along**2
+        return narrowed
+
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
         return _floored(covariances, floor**2)
 
@@ -166,6 +171,11 @@ class Spherical(Diag):
 
     def widen(self, covariances: FloatArray, amount: FloatArray) -> FloatArray:
         return covariances + float(amount.mean())
+
+    def narrow(self, covariances: FloatArray, components: IntArray, along: FloatArray) -> FloatArray:
+        narrowed = covariances.copy()
+        narrowed[components] -= float((along**2).mean())
+        return narrowed
 
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
         return _floored(covariances, float(floor.max()) ** 2)

@@ -71,10 +71,7 @@ class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams])
     def from_mean(self, mean: FloatArray, theta: ExponentialParams) -> tuple[ExponentialParams, list[Event]]:
         """Return these means, kept above what the numbers can carry."""
         raised = zip(*np.nonzero(mean < theta.frame.floor), strict=True)
-        events = [
-            Event(EventKind.FLOOR, int(a), f"component {a} is all 0 in column {j} and its mean was raised to the floor")
-            for a, j in raised
-        ]
+        events = [Event(EventKind.FLOOR, int(a), f"component {a} is all 0 in column {j}") for a, j in raised]
         return ExponentialParams(frame=theta.frame, means=np.maximum(mean, theta.frame.floor)), events
 
     def coordinates(self, theta: ExponentialParams) -> FloatArray:

@@ -23,6 +23,7 @@ from mixtura.families.linalg import (
     well_conditioned,
     with_diagonal,
 )
+from mixtura.model import SHARED
 
 
 class _Matrices(Covariance[M]):
@@ -149,6 +150,11 @@ class Full(_Matrices[Moments]):
         kept, roots, raised = well_conditioned(covariances, floor)
         return kept, invert_lower(roots), np.flatnonzero(raised).tolist()
 
+    def narrow(self, covariances: FloatArray, components: IntArray, along: FloatArray) -> FloatArray:
+        narrowed = covariances.copy()
+        narrowed[components] -= np.outer(along, along)
+        return narrowed
+
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.column_stack([_norm((z - m) @ f.T) for m, f in zip(means, factors, strict=True)])
 
@@ -236,7 +242,13 @@ class Tied(_Matrices[PooledMoments]):
 
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
         kept, roots, raised = well_conditioned(covariances[None], floor)
-        return kept[0], invert_lower(roots[0]), [0] if raised[0] else []
+        return kept[0], invert_lower(roots[0]), [SHARED] if raised[0] else []
+
+    def narrow(self, covariances: FloatArray, components: IntArray, along: FloatArray) -> FloatArray:
+        return covariances
+
+    def take(self, matrices: FloatArray, components: IntArray) -> FloatArray:
+        return matrices
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.column_stack([_norm((z - m) @ factors.T) for m in means])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from math import log, pi
+from math import log, pi, sqrt
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
-from mixtura.families.linalg import quotient, ratio
+from mixtura.families.linalg import HALF_APART, quotient, ratio
 from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
 from mixtura.model import Event, EventKind, Posterior, Quantity
@@ -264,6 +264,35 @@ class Gaussian:
         factors = self.covariance.scale_factors(factors, 1 / theta.frame.scale)
         return replace(theta, factors=factors, covariances=self.covariance.invert(factors))
 
+    def take(self, theta: GaussianParams, components: IntArray) -> GaussianParams:
+        """Return the parameters of these components, in this order."""
+        return replace(
+            theta,
+            means=theta.means[components],
+            covariances=self.covariance.take(theta.covariances, components),
+            factors=self.covariance.take(theta.factors, components),
+            pivot=theta.pivot[components],
+        )
+
+    def spread(self, theta: GaussianParams) -> FloatArray:
+        """Return the largest eigenvalue of each covariance in the frame, (k,)."""
+        matrices = self.covariance.expand(theta.covariances, *theta.means.shape)
+        return np.asarray(np.linalg.eigvalsh(matrices)[:, -1], dtype=np.float64)
+
+    def part(self, theta: GaussianParams, a: int, b: int) -> GaussianParams:
+        """Return `theta` with the equal components a and b become the halves of what they are (formula C1).
+
+        They lie on both sides of the cut through the mean across the widest direction.
+        """
+        values, vectors = np.linalg.eigh(self.covariance.expand(theta.covariances, *theta.means.shape)[a])
+        widest = vectors[:, -1] * np.sign(vectors[np.abs(vectors[:, -1]).argmax(), -1])
+        step = sqrt(HALF_APART * values[-1]) * widest
+        means = theta.means.copy()
+        means[a] -= step
+        means[b] += step
+        covariances = self.covariance.narrow(theta.covariances, np.array([a, b]), step)
+        return self._assemble(theta.frame, means, covariances)[0]
+
     def marginal(self, theta: GaussianParams, columns: IntArray) -> GaussianParams:
         """Return the parameters of these columns, in this order (formula U1)."""
         rest = np.setdiff1d(np.arange(theta.means.shape[1]), columns)
@@ -318,9 +347,9 @@ class Gaussian:
         if not raised:
             return theta, []
         narrow = self.covariance.variances(covariances, *means.shape) < frame.floor**2
-        return theta, [Event(EventKind.FLOOR, j, self._collapse(j, narrow[j])) for j in raised]
+        return theta, [self._collapse(j, narrow[j]) for j in raised]
 
-    def _collapse(self, component: int, narrow: BoolArray) -> str:
+    def _collapse(self, component: int, narrow: BoolArray) -> Event:
         columns = ", ".join(str(j) for j in np.flatnonzero(narrow))
         where = f" in column {columns}" if columns else ""
-        return f"{self.covariance.owner.format(component)} collapsed{where} and was raised to the floor"
+        return Event(EventKind.FLOOR, component, f"{self.covariance.owner.format(component)} collapsed{where}")

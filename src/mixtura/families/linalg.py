@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from math import pi
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 # Least share of a variance that the other columns may leave unexplained, per dimension: under it
 # the correlation matrix is singular to rounding.
 SINGULAR = 64 * float(np.finfo(np.float64).eps)
+
+HALF_APART = 2 / pi  # squared distance of the mean of one half of a normal distribution from the cut, in variances
 
 
 def ratio(sums: FloatArray, counts: FloatArray, otherwise: FloatArray | float) -> FloatArray:

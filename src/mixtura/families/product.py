@@ -144,6 +144,10 @@ class Product(Composed[Parts]):
         parts = self._divide(gradient, theta)
         return np.concatenate(self._each(lambda family, g, t: family.inverse_metric(t, weights, g), parts, theta))
 
+    def take(self, theta: Parts, components: IntArray) -> Parts:
+        """Return the parameters of these components, in this order."""
+        return self._each(lambda family, t: family.take(t, components), theta)
+
     def is_interior(self, theta: Parts) -> bool:
         """Tell whether all parts are."""
         return all(self._each(lambda family, t: family.is_interior(t), theta))

@@ -39,7 +39,7 @@ class Binned(Mixture[GaussianParams]):
         theta = params.components
         means, pivot = theta.means[:, 0], theta.pivot[:, 0]
         covariance = self.family.covariance
-        sds = np.exp(-covariance.log_det(theta.factors, self.n_components, 1))
+        sds = np.exp(-covariance.log_det(theta.factors, len(means), 1))
         low, high = ((bound - means) / sds for bound in np.hsplit(theta.frame.enter(chunk.x), BOUNDS))
         width = np.diff(chunk.x) * theta.frame.scale / sds
         log_probability, first, second = interval_moments(low, high, width)

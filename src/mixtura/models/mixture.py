@@ -13,6 +13,7 @@ from mixtura.blocks import fold_blocks
 from mixtura.families.linalg import is_occupied, log_positive, quotient
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Event, EventKind, Family, Posterior
+from mixtura.models.collapse import CollapsePolicy, Floor
 from mixtura.persistence import decode
 from mixtura.stats import Forest, Node, Stats
 from mixtura.values import same_bits
@@ -31,12 +32,14 @@ WEIGHT_ROUNDING = 1e-6  # how far from 1 weights that a user or a file gives may
 class MixtureParams(Generic[T]):
     """Mixing weights (k,) that sum to one, and the parameters of the components.
 
-    With `sparse`, the E-step may leave out what is negligible; `Mixture.refine` certifies that it was.
+    With `sparse`, the E-step may leave out what is negligible; `Mixture.refine` certifies that it was. `reseeds` counts
+    the components that `Reseed` has replaced on the way here.
     """
 
     weights: FloatArray
     components: T
     sparse: bool = True
+    reseeds: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,11 +62,17 @@ class Mixture(Generic[T]):
     family : Family
         Distribution of a component.
     n_components : int
-        Number of components, k.
+        Number of components, k, to begin with.
+    on_collapse : CollapsePolicy
+        `Floor()`, `Reseed()`, `Drop()` or `Raise()` of `mixtura.models.collapse`.
     """
 
     family: Family[T, Any]
     n_components: int
+    on_collapse: CollapsePolicy = field(default_factory=Floor)
+
+    def __post_init__(self) -> None:
+        self.on_collapse.check(self.family)
 
     def e_step(self, params: MixtureParams[T], rows: Chunk | Array) -> MixtureStats:
         """Return the sums over rows: additive, so that anyone can cut the data and add up.
@@ -145,16 +154,17 @@ class Mixture(Generic[T]):
         return weigh(self.family.log_density(params.components, x), params)
 
     def m_step(self, stats: MixtureStats, params: MixtureParams[T]) -> tuple[MixtureParams[T], Sequence[Event]]:
-        """Return the weights and components that maximize the expected log-likelihood (formula M1)."""
+        """Return the weights and components that maximize the expected log-likelihood (formula M1).
+
+        What to do about components that collapsed is left to `on_collapse`.
+        """
         counts = stats.components.s0
-        weights = counts / counts.sum()
-        components, events = self.family.update(stats.components, params.components)
+        components, narrow = self.family.update(stats.components, params.components)
+        updated = replace(params, weights=counts / counts.sum(), components=components, sparse=True)
         emptied = np.flatnonzero(~is_occupied(counts) & (params.weights > 0))
-        empty = [
-            Event(EventKind.EMPTY, int(j), f"component {j} lost all its rows and keeps its last parameters")
-            for j in emptied
-        ]
-        return MixtureParams(weights=weights, components=components), [*empty, *events]
+        empty = [Event(EventKind.EMPTY, int(j), f"component {j} lost all its rows") for j in emptied]
+        events = [*empty, *narrow]
+        return self.on_collapse.settle(self.family, updated, events) if events else (updated, events)
 
     def refine(self, stats: MixtureStats, params: MixtureParams[T]) -> MixtureParams[T] | None:
         """Return the same parameters about a better pivot where the sums lost too many digits, or without leaving out.
@@ -194,23 +204,24 @@ class Mixture(Generic[T]):
 
     def from_free(self, vector: FloatArray, like: MixtureParams[T]) -> MixtureParams[T] | None:
         """Return the parameters with these coordinates; a weight of 0 stays."""
-        logs = np.where(like.weights > 0, vector[: self.n_components], -np.inf)
+        tilt, rest = np.split(vector, [len(like.weights)])
+        logs = np.where(like.weights > 0, tilt, -np.inf)
         shares = np.exp(logs - logs.max())
-        components = self.family.from_free(vector[self.n_components :], like.components)
-        return None if components is None else MixtureParams(weights=shares / shares.sum(), components=components)
+        components = self.family.from_free(rest, like.components)
+        return None if components is None else replace(like, weights=shares / shares.sum(), components=components)
 
     def metric(self, params: MixtureParams[T], step: FloatArray) -> FloatArray:
         """Return the complete-data information per unit of weight, times a step (formula Q2)."""
-        tilt, rest = np.split(step, [self.n_components])
         weights = params.weights
+        tilt, rest = np.split(step, [len(weights)])
         return np.concatenate(
             [weights * (tilt - (weights * tilt).sum()), self.family.metric(params.components, weights, rest)]
         )
 
     def inverse_metric(self, params: MixtureParams[T], gradient: FloatArray) -> FloatArray:
         """Return the step of which `metric` makes this gradient."""
-        tilt, rest = np.split(gradient, [self.n_components])
         weights = params.weights
+        tilt, rest = np.split(gradient, [len(weights)])
         return np.concatenate([quotient(tilt, weights), self.family.inverse_metric(params.components, weights, rest)])
 
     def decode(self, tree: Any) -> MixtureParams[T]:
@@ -242,21 +253,22 @@ class Mixture(Generic[T]):
     def sample(self, params: MixtureParams[T], n: int, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
         """Draw `n` rows; return them (n, d), grouped by component, and their components (n,)."""
         counts = rng.multinomial(n, params.weights)
-        labels = np.repeat(np.arange(self.n_components), counts)
+        labels = np.repeat(np.arange(len(counts)), counts)
         return self.family.sample(params.components, labels, rng), labels
 
     def check(self, params: MixtureParams[T], n_features: int) -> None:
         """Raise a `ValueError` that names the first thing about parameters from elsewhere that cannot be."""
-        weights = params.weights
-        if weights.shape != (self.n_components,):
-            raise ValueError(f"weights: expected shape ({self.n_components},), found {weights.shape}")
+        weights, k = params.weights, self.n_components
+        least = 1 if self.on_collapse.shrinks else k
+        if weights.ndim != 1 or not least <= len(weights) <= k:
+            raise ValueError(f"weights: expected shape ({k},), found {weights.shape}")
         if (weights < 0).any() or abs(weights.sum() - 1) > WEIGHT_ROUNDING:
             raise ValueError("weights: expected non-negative numbers that sum to 1")
-        self.family.check(params.components, self.n_components, n_features)
+        self.family.check(params.components, len(weights), n_features)
 
     def n_parameters(self, params: MixtureParams[T]) -> int:
         """Return the number of free parameters."""
-        return self.n_components - 1 + self.family.n_parameters(params.components)
+        return len(params.weights) - 1 + self.family.n_parameters(params.components)
 
 
 def log_weights(params: MixtureParams[Any]) -> FloatArray:

@@ -236,7 +236,7 @@ def _why(model: Mixture[Any], params: MixtureParams[Any], kind: Kind, found: Inf
     """Say which components the information tells too little of, and what to do."""
     scale = np.sqrt(quotient(np.ones_like(found.complete), found.complete))
     values, vectors = np.linalg.eigh(kind.curvature(found) * scale[:, None] * scale)
-    slots = informed(model.family).slots(params.components) + model.n_components - 1
+    slots = informed(model.family).slots(params.components) + len(params.weights) - 1
     share = (vectors[slots, 0] ** 2).sum(axis=1)
     chief = " and ".join(str(j) for j in np.flatnonzero(share >= share.max() / 2))
     return (

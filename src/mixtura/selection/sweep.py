@@ -11,7 +11,8 @@ import numpy as np
 from mixtura import init
 from mixtura.checkpoint import Checkpoint
 from mixtura.em import EMResult, Job, drive_jobs
-from mixtura.estimators.base import BaseMixture, best_of
+from mixtura.estimators.base import BaseMixture
+from mixtura.estimators.outcome import best_of
 from mixtura.model import Source
 from mixtura.sources.arrays import ArraySource
 from mixtura.sources.remembered import Remembered
