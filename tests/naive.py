@@ -252,3 +252,75 @@ def poisson_update(x, weights, rates, row_weights=None):
     wr, counts = weighted_resp(poisson_log_joint(x, weights, rates), row_weights)
     total = math.fsum(counts)
     return [count / total for count in counts], weighted_means(x, wr, counts)
+
+
+# ---------------------------------------------------------------- Gaussian mixture of rows that lack values (NaN)
+
+
+def observed_columns(row):
+    """Return which columns of a row have a value."""
+    return [a for a, value in enumerate(row) if not math.isnan(value)]
+
+
+def submatrix(matrix, rows, columns):
+    """Return the entries of these rows and columns."""
+    return [[matrix[a][b] for b in columns] for a in rows]
+
+
+def solve(lower, right):
+    """Return the solution of L L' v = right."""
+    d = len(right)
+    v = list(right)
+    for a in range(d):
+        v[a] = (v[a] - math.fsum(lower[a][c] * v[c] for c in range(a))) / lower[a][a]
+    for a in reversed(range(d)):
+        v[a] = (v[a] - math.fsum(lower[c][a] * v[c] for c in range(a + 1, d))) / lower[a][a]
+    return v
+
+
+def missing_log_joint(x, weights, means, covariances, structure):
+    """Return log(weight x density of what was observed) [n][k]."""
+    k, d = len(means), len(means[0])
+    joint = []
+    for row in x:
+        seen = observed_columns(row)
+        values = [row[a] for a in seen]
+        joint.append([])
+        for j in range(k):
+            matrix = submatrix(covariance_matrix(covariances, structure, j, d), seen, seen)
+            mean = [means[j][a] for a in seen]
+            joint[-1].append(log_or_minus_infinity(weights[j]) + gaussian_log_density(values, mean, cholesky(matrix)))
+    return joint
+
+
+def missing_completion(row, mean, matrix):
+    """Return the expectation [d] and covariance [d][d] of a row of one component, given what was observed."""
+    d, seen = len(mean), observed_columns(row)
+    lower = cholesky(submatrix(matrix, seen, seen))
+    pull = solve(lower, [row[a] - mean[a] for a in seen])
+    filled = [float(v) for v in row]
+    spread = [[0.0] * d for _ in range(d)]
+    unseen = [a for a in range(d) if a not in seen]
+    for a in unseen:
+        filled[a] = mean[a] + math.fsum(matrix[a][c] * p for c, p in zip(seen, pull, strict=True))
+        for b in unseen:
+            back = solve(lower, [matrix[c][b] for c in seen])
+            spread[a][b] = matrix[a][b] - math.fsum(matrix[a][c] * v for c, v in zip(seen, back, strict=True))
+    return filled, spread
+
+
+def missing_update(x, weights, means, covariances, structure="full", row_weights=None):
+    """Return (weights, means, covariances) after one EM update from rows of which values are missing."""
+    k, d = len(means), len(means[0])
+    wr, counts = weighted_resp(missing_log_joint(x, weights, means, covariances, structure), row_weights)
+    total = math.fsum(counts)
+    new_means, scatters = [], []
+    for j in range(k):
+        matrix = covariance_matrix(covariances, structure, j, d)
+        completed = [missing_completion(row, means[j], matrix) for row in x]
+        filled, r = [rows for rows, _ in completed], [row[j] for row in wr]
+        new_means.append([math.fsum(r[i] * filled[i][a] for i in range(len(x))) / counts[j] for a in range(d)])
+        spreads = [[math.fsum(r[i] * completed[i][1][a][b] for i in range(len(x))) for b in range(d)] for a in range(d)]
+        about = scatter(filled, r, new_means[j])
+        scatters.append([[about[a][b] + spreads[a][b] for b in range(d)] for a in range(d)])
+    return [count / total for count in counts], new_means, structured(scatters, counts, structure, 0.0)

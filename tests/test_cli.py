@@ -313,16 +313,16 @@ def test_text_column(run):
     assert_error(run("fit", "data.csv"), "data.csv", "'kind'", "numbers")
 
 
-def test_missing_value_names_row_and_column(run, work):
-    (work / "gap.csv").write_text("a,b\n1,2\n3,\n2,2\n")
-    assert_error(run("fit", "gap.csv"), "gap.csv", "row 1", "b")
+def test_a_column_of_empty_cells_is_named(run, work):
+    (work / "gap.csv").write_text("a,b\n1,\n3,\n2,\n")
+    assert_error(run("fit", "gap.csv"), "column 'b'", "missing")
 
 
-def test_nan_names_row_and_column(run, work):
+def test_infinity_names_row_and_column(run, work):
     X = np.ones((5, 3))
-    X[3, 1] = np.nan
-    np.save("nan.npy", X)
-    assert_error(run("fit", "nan.npy"), "nan.npy", "row 3", "column 1")
+    X[3, 1] = np.inf
+    np.save("inf.npy", X)
+    assert_error(run("fit", "inf.npy"), "inf.npy", "row 3", "column 1")
 
 
 def test_fewer_rows_than_components(run, work):
@@ -384,9 +384,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(run, work, monkeypatch)
 
 
 def test_a_failed_fit_writes_nothing(run, work):
-    np.save("nan.npy", np.array([1.0, np.nan, 2.0]))
+    np.save("inf.npy", np.array([1.0, np.inf, 2.0]))
     before = sorted(work.iterdir())
-    assert run("fit", "nan.npy", "-o", "m.json")[0] == 1
+    assert run("fit", "inf.npy", "-o", "m.json")[0] == 1
     assert sorted(work.iterdir()) == before
 
 

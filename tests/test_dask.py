@@ -146,8 +146,8 @@ def test_partitions_without_rows_do_no_harm():
 
 def test_a_bad_value_is_named_by_partition_and_row():
     x = X.copy()
-    x[2 * CHUNK + 17, 1] = np.nan
-    with pytest.raises(ValueError, match=r"partition 2, row 17, column 1 is nan"):
+    x[2 * CHUNK + 17, 1] = np.inf
+    with pytest.raises(ValueError, match=r"partition 2, row 17, column 1 is inf"):
         make().fit(da.from_array(x, chunks=(CHUNK, 3)))
 
 

@@ -76,3 +76,10 @@ def test_answers(tmp_path, monkeypatch, capsys):
     names = run_page("answers.md", tmp_path, monkeypatch)
     assert [len(fit.weights_) for fit in names["fits"].values()] == [3, 3, 2]
     assert capsys.readouterr().out.count("in iteration") == 3
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_missing(tmp_path, monkeypatch, capsys):
+    names = run_page("missing.md", tmp_path, monkeypatch)
+    np.testing.assert_allclose(np.sort(names["gm"].means_[:, 0]), [0, 4], atol=0.2)
+    assert names["gm"].n_empty_ >= 1

@@ -64,9 +64,9 @@ def test_entropy_and_icl_of_another_family():
 
 def test_rows_that_cannot_be_assigned(make_mixture, path):
     mixture, x = make_mixture("full", 3)
-    x[5, 2] = np.nan
+    x[5, 2] = np.inf
     for use in (mixture.icl, mixture.entropy):
-        with pytest.raises(ValueError, match="row 5, column 2 is nan"):
+        with pytest.raises(ValueError, match="row 5, column 2 is inf"):
             use(x)
     weight = np.ones(len(x))
     weight[3] = -1

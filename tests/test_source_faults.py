@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from mixtura import GaussianMixture, as_source
+from mixtura import GaussianMixture, MixtureModel, as_source
 from mixtura.exceptions import SourceChangedError
+from mixtura.families import Poisson
 from mixtura.grid import BLOCK_ROWS
 from mixtura.progress import listen
 from mixtura.sources import spool, stream
@@ -213,7 +214,7 @@ def test_infinity_in_text_is_named_by_file_and_row(spooled, tmp_path):
 def test_a_null_is_nan_and_named(tmp_path, parquet):
     write_parquet(tmp_path / "x.parquet", {"a": [1.0, None, 2.0]})
     with pytest.raises(ValueError, match=r"contains NaN: .*x\.parquet, row 1 \(row group 0\), column 'a'"):
-        GaussianMixture(1).fit(tmp_path / "x.parquet")
+        MixtureModel(Poisson(), 1).fit(tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,9 @@ def test_a_task_that_always_fails_ends_with_one_clear_error(frame, monkeypatch):
 
 def test_a_bad_value_is_named_by_partition_and_row(spark):
     x = X[:900].copy()
-    x[500, 1] = np.nan
+    x[500, 1] = np.inf
     frame = spark.createDataFrame(pd.DataFrame(x, columns=NAMES)).coalesce(1)
-    with pytest.raises(ValueError, match=r"partition 0, row 500, column 'b' is nan"):
+    with pytest.raises(ValueError, match=r"partition 0, row 500, column 'b' is inf"):
         make().fit(frame)
     x[500, 1] = -1.0
     frame = spark.createDataFrame(pd.DataFrame(np.abs(x), columns=NAMES).assign(b=x[:, 1])).coalesce(1)

@@ -156,7 +156,7 @@ def test_a_stream_goes_on_from_a_fit_and_from_a_file(tmp_path):
 def test_a_batch_that_cannot_be_changes_nothing(fitted_state):
     mixture = GaussianMixture(2, random_state=0).fit(np.random.default_rng(5).normal(size=(300, 2)))
     before = fitted_state(mixture)
-    for batch, message in (([[np.nan, 0.0]], "NaN: row 0, column 0"), (np.zeros((3, 4)), "4 features")):
+    for batch, message in (([[np.inf, 0.0]], "infinity: row 0, column 0"), (np.zeros((3, 4)), "4 features")):
         with pytest.raises(ValueError, match=message):
             mixture.partial_fit(batch)
     with pytest.raises(ValueError, match="partial_fit goes on from a fit with n_components=2, not 5"):

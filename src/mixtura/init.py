@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.families import Diag, Gaussian
+from mixtura.blocks import fold_blocks
+from mixtura.families import Diag, Full, Gaussian
 from mixtura.frame import Frame
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Family, Source
+from mixtura.models.missing import impute
 from mixtura.models.mixture import COMPILED_WORK, Mixture, MixtureParams
 
 SAMPLE_ROWS = 1 << 14  # rows that a start looks at; k-means on more finds the same centres
@@ -24,6 +26,8 @@ SAMPLE_ROWS_A_COMPONENT = 256
 LOOK_ROWS = 16 * BLOCK_ROWS  # rows that a survey holds as float64
 ABREAST = 64  # rows that a reduction over columns takes at once
 KMEANS_ITERATIONS = 100
+FILL_ROWS = 1 << 12  # rows from which missing values of a start are guessed
+FILL_UPDATES = 5  # of the Gaussian that guesses them: two digits do
 BLEND = 0.1  # share of all rows mixed into a start whose own rows leave it without width
 
 Method = Callable[[FloatArray, FloatArray, int, np.random.Generator], FloatArray]
@@ -31,20 +35,32 @@ Method = Callable[[FloatArray, FloatArray, int, np.random.Generator], FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one look over the data tells: the range and the middle of each column, (d,)."""
+    """What one look over the data tells.
+
+    Attributes
+    ----------
+    low, high, centre : (d,) array
+        Range and middle of each column, of the values that are there.
+    n_missing, n_empty : int
+        How many values are missing, and from how many rows all are.
+    """
 
     low: FloatArray
     high: FloatArray
     centre: FloatArray
+    n_missing: int = 0
+    n_empty: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """The same of one chunk: how many rows, their range, and the first place outside the support, if any."""
+    """The same of one chunk: how many rows, their range, what is missing, and the first place outside the support."""
 
     rows: int
     low: FloatArray
     high: FloatArray
+    n_missing: int
+    n_empty: int
     bad: Bad | None
 
 
@@ -63,16 +79,36 @@ def survey(source: Source, family: Family[Any, Any]) -> Survey:
     Raises
     ------
     ValueError
-        Names the first row and column whose value is missing, infinite or outside the family's support.
+        Names the first row and column whose value is infinite or outside the family's support, or missing where the
+        family has no use for such rows, or a column without any value.
     """
     low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
-    first = 0
+    first = n_missing = n_empty = 0
     for look in source.map_rows(partial(_look, family)):
         if look.bad:
             refuse(look.bad, first, source, family)
         low, high, first = np.minimum(low, look.low), np.maximum(high, look.high), first + look.rows
+        n_missing, n_empty = n_missing + look.n_missing, n_empty + look.n_empty
+    if n_missing:
+        _refuse_columns_without_values(low, source)
     rows, _ = source.sample(4096, np.random.default_rng(0))
-    return Survey(low, high, np.median(rows, axis=0))
+    return Survey(low, high, _middle(rows, low, high), n_missing, n_empty)
+
+
+def _refuse_columns_without_values(low: FloatArray, source: Source) -> None:
+    """Raise a `ValueError` that names a column in which no row of positive weight has a value."""
+    void = np.flatnonzero(np.isinf(low))
+    if len(void):
+        column = void[0] if source.names is None else repr(source.names[void[0]])
+        raise ValueError(f"all values of column {column} are missing (NaN): nothing can be learnt of it, leave it out")
+
+
+def _middle(rows: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Return the medians of the values that are there, or the middles of the ranges where there is none."""
+    if not np.isnan(rows).any():
+        return np.median(rows, axis=0)
+    void = np.isnan(rows).all(axis=0)
+    return np.nanmedian(np.where(void, low / 2 + high / 2, rows), axis=0)
 
 
 def refuse(bad: Bad, first: int, source: Source, family: Family[Any, Any]) -> None:
@@ -94,18 +130,24 @@ def find_bad(chunk: Chunk, family: Family[Any, Any]) -> Bad | None:
 
 def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
     low, high = np.full(chunk.x.shape[1], np.inf), np.full(chunk.x.shape[1], -np.inf)
+    n_missing = n_empty = 0
     for part in chunk.split(LOOK_ROWS):
         x = part.packed().x
         good = family.in_support(x)
         if not good.all():
             row, column = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
             before = (part.first - chunk.first) * BLOCK_ROWS
-            return _Look(len(chunk), low, high, Bad(before + row, column, float(x[row, column])))
+            bad = Bad(before + row, column, float(x[row, column]))
+            return _Look(len(chunk), low, high, n_missing, n_empty, bad)
+        missing = np.isnan(x)
+        holes = bool(missing.any())
+        if holes:
+            n_missing, n_empty = n_missing + int(missing.sum()), n_empty + int(missing.all(axis=1).sum())
         if part.weight is not None:
             x = x[part.weight > 0]
-        low = np.minimum(low, _reduce(np.minimum, x, np.inf))
-        high = np.maximum(high, _reduce(np.maximum, x, -np.inf))
-    return _Look(len(chunk), low, high, None)
+        low = np.minimum(low, _reduce(np.fmin if holes else np.minimum, x, np.inf))
+        high = np.maximum(high, _reduce(np.fmax if holes else np.maximum, x, -np.inf))
+    return _Look(len(chunk), low, high, n_missing, n_empty, None)
 
 
 def _reduce(extreme: np.ufunc, x: FloatArray, initial: float) -> FloatArray:
@@ -136,6 +178,7 @@ def start(
         Decides the sample and the start.
     """
     rows, weight = draw_sample(source, model, rng)
+    rows = fill_in(rows, weight, found)
     return from_points(model, found, rows, weight, comparable(rows, found), METHODS[method], rng)
 
 
@@ -147,6 +190,20 @@ def draw_sample(source: Source, model: Mixture[Any], rng: np.random.Generator) -
 def sample_size(model: Mixture[Any]) -> int:
     """Return how many rows a start looks at."""
     return max(SAMPLE_ROWS, SAMPLE_ROWS_A_COMPONENT * model.n_components)
+
+
+def fill_in(rows: FloatArray, weight: FloatArray, found: Survey) -> FloatArray:
+    """Return rows (n, d) with guesses for missing values, to start from: conditional means under one Gaussian (N6)."""
+    if not found.n_missing:
+        return rows
+    model = Mixture(Gaussian(Full()), 1).for_missing()
+    family: Any = model.family
+    blank = family.blank(family.frame(found.low, found.high, found.centre), 1)
+    params = MixtureParams(weights=np.ones(1), components=blank)
+    some = Chunk(rows[:FILL_ROWS], weight[:FILL_ROWS])
+    for _ in range(FILL_UPDATES):
+        params, _ = model.m_step(fold_blocks(model, params, some, compiled=False).total(), params)
+    return impute(family, params, rows, np.ones((len(rows), 1)))
 
 
 def from_points(

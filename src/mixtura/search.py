@@ -17,7 +17,7 @@ from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent
 from mixtura.em import EMResult, drive, unobserved
-from mixtura.init import Survey, comparable, from_points, sample_size
+from mixtura.init import Survey, comparable, fill_in, from_points, sample_size
 from mixtura.model import Source
 from mixtura.models.collapse import Floor
 from mixtura.models.mixture import Mixture, MixtureParams
@@ -51,6 +51,10 @@ class _Sample(NamedTuple):
         step = max(1, len(self.rows) // size)
         return _Sample(np.ascontiguousarray(self.rows[::step]), self.weight[::step])
 
+    def filled(self, found: Survey) -> _Sample:
+        """Return the rows with guesses for what is missing."""
+        return _Sample(fill_in(*self, found), self.weight)
+
 
 def search(
     source: Source, model: Mixture[Any], found: Survey, n: int, rng: np.random.Generator, *, tol: float, ascent: Ascent
@@ -73,9 +77,10 @@ def search(
     many = _Sample(*source.sample(max(size, min(MORE * size, LARGEST_SAMPLE // source.n_features)), rng))
     few = many.thinned(size)
     if model.n_components == 1:
-        return [from_points(model, found, *few, few.rows, init.random, rng)] * n
+        whole = few.filled(found)
+        return [from_points(model, found, *whole, whole.rows, init.random, rng)] * n
     count = max(2 * len(METHODS), CANDIDATES * n)
-    starts = list(_candidates(model, found, few.thinned(size // FEWER), count, rng))
+    starts = list(_candidates(model, found, few.thinned(size // FEWER).filled(found), count, rng))
     ends, finer = starts, max(FINER * tol, FINEST)
     stages = (few, 3 * n, tol, SHORT), (few, 2 * n, tol, LONGER), (many, n, finer, LONG)
     with unobserved():

@@ -71,9 +71,14 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
     def _make_model(self) -> Mixture[Any]:
         raise NotImplementedError
 
-    def _make_starts(self, source: Source, model: Mixture[Any]) -> list[MixtureParams[Any]]:
-        """Check the data and return where EM starts: afresh, or from the last parameters under `warm_start`."""
-        found = init.survey(source, model.family)
+    def _survey(self, source: Source, model: Mixture[Any]) -> tuple[init.Survey, Mixture[Any]]:
+        """Check the data; return what they are like, and the model to fit to them: values may be missing."""
+        tolerant = model.for_missing()
+        found = init.survey(source, tolerant.family)
+        return found, tolerant if found.n_missing else model
+
+    def _make_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
+        """Return where EM starts: afresh, or from the last parameters under `warm_start`."""
         return [self.params_] if self._is_warm() else self._make_cold_starts(source, model, found)
 
     def _make_cold_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
@@ -102,6 +107,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         X : array-like or table of shape (n, d), or vector or series of shape (n,), or what `as_source` takes
             The rows: arrays of any real dtype and strides; pandas, Polars and Arrow tables; paths of files, and others.
             A `mixtura.Histogram` stands for values of one column of which only the bins are known.
+            Where the family takes missing values, as the Gaussian does, NaN is one (docs/missing.md).
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n,), or str or int, optional
@@ -133,7 +139,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         source = read_sums(self, X, sample_weight, reset=not hasattr(self, "params_"))
         self._check_enough(source)
         model = self._make_model()
-        summed = model_of(source, model)
+        model_of(source, model)  # refuses a family that has no sums over such data before it is asked about them
         if self._is_warm():
             self._check_same(model, "warm_start")
         with (
@@ -142,11 +148,13 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
             observe(self.callback or _ignore),
             open_checkpoint(self, source, warm=self._is_warm()) as checkpoint,
         ):
+            rows = rows_of(source)
+            found, fitted = self._survey(rows, model)
             resumed = checkpoint is not None and checkpoint.saved is not None
-            starts = [] if resumed else self._make_starts(rows_of(source), model)
+            starts = [] if resumed else self._make_starts(rows, fitted, found)
             results = drive(
                 source,
-                summed,
+                model_of(source, fitted),
                 starts,
                 tol=self.tol,
                 max_iter=self.max_iter,
@@ -157,6 +165,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         for number, result in enumerate(results):
             logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
         self._publish(model, best_of(results))
+        self._tell_missing(found)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from one more batch of a stream, by a step of stepwise EM (Cappe & Moulines 2009).
@@ -199,12 +208,13 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         source = read(self, X, sample_weight, reset=False)
         batches = getattr(self, "n_batches_", 1)
         with using_threads(self.n_threads):
-            init.survey(source, self.model_.family)
-            params, trace = take_in(source, self.model_, self.params_, batches)
+            found, fitted = self._survey(source, self.model_)
+            params, trace = take_in(source, fitted, self.params_, batches)
         if any(event.fatal for event in trace.events):
             raise failure(trace.result(Status.COLLAPSED))
         result = replace(trace.result(Status.STREAM), params=params)
         self._set_fitted(self.model_, result)
+        self._tell_missing(found)
         self.n_batches_ = batches + 1
         self._warn_of_events(result)
         return self
@@ -253,6 +263,10 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         self.n_iter_ = result.n_iter
         self.lower_bounds_ = (result.objective / result.weight).tolist()
         self.lower_bound_ = self.lower_bounds_[-1]
+
+    def _tell_missing(self, found: init.Survey) -> None:
+        """Set how much was missing from the rows that were fitted."""
+        self.n_missing_, self.n_empty_ = found.n_missing, found.n_empty
 
     def _set_params(self, model: Mixture[Any], params: MixtureParams[Any]) -> None:
         """Set what needs no data: a mixture that was derived from a fitted one has this and no more."""

@@ -95,6 +95,8 @@ class Criteria:
     def _take(self, take: Callable[[Any, Any, Any], S], source: Source, model: Model[Any, Any]) -> S:
         with using_threads(self.n_threads):
             stats = take(source, model, self.params_)
-        if not np.isfinite(stats.loglik):
-            init.survey(rows_of(source), self.model_.family)  # names a value that cannot be
-        return stats
+            if model.compiles(source.n_rows, source.n_features) and np.isfinite(stats.loglik):
+                return stats  # a kernel lets no NaN or infinity pass unseen
+            tolerant = self.model_.for_missing()
+            init.survey(rows_of(source), tolerant.family)  # names a value that cannot be
+            return take(source, tolerant, self.params_) if np.isnan(stats.loglik) else stats

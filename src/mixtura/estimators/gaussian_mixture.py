@@ -105,6 +105,8 @@ class GaussianMixture(JointDensity):
         Status, objective, passes and events of the best restart.
     model_, params_ : Mixture, MixtureParams
         The frozen model and its parameters.
+    n_missing_, n_empty_ : int
+        How many values were missing (NaN) from the rows of the last `fit` or batch, and from how many rows all were.
     n_batches_ : int
         Batches learnt from, after `partial_fit`.
     n_features_in_, feature_names_in_ : int, (d,) array of str
@@ -181,6 +183,11 @@ class GaussianMixture(JointDensity):
         self.checkpoint = checkpoint
         self.max_time = max_time
         self.callback = callback
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _make_model(self) -> Mixture[Any]:
         structure = STRUCTURES[self.covariance_type]

@@ -84,6 +84,11 @@ class MixtureModel(BaseMixture):
         self.max_time = max_time
         self.callback = callback
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = hasattr(self.family, "for_missing")
+        return tags
+
     def _make_model(self) -> Mixture[Any]:
         if isinstance(self.family, type) or not hasattr(self.family, "log_density"):
             raise TypeError(f"family is {self.family!r}, expected an object such as mixtura.families.Poisson()")

@@ -35,9 +35,9 @@ def posteriors(
     source: Source, model: Mixture[Any], params: MixtureParams[Any], wanted: Wanted, most: int | None = None
 ) -> Iterator[Posterior]:
     """Yield what is wanted of the rows of `source`, at most so many at a time; refuse values that cannot be."""
-    compiled = model.compiles(source.n_rows, source.n_features)
+    step = partial(_step, model, params, n_rows=source.n_rows, wanted=wanted)
     first = 0
-    for found, bad in source.map_rows(partial(_step, model, params, compiled=compiled, wanted=wanted), most):
+    for found, bad in source.map_rows(step, most):
         if bad:
             init.refuse(bad, first, source, model.family)
         first += len(found.labels)
@@ -45,12 +45,19 @@ def posteriors(
 
 
 def _step(
-    model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, compiled: bool, wanted: Wanted
+    model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, n_rows: int, wanted: Wanted
 ) -> tuple[Posterior, init.Bad | None]:
-    """Return what a mixture knows of each row of a chunk, and the first value that cannot be."""
+    """Return what a mixture knows of each row of a chunk, of `n_rows` in all, and the first value that cannot be."""
+    d = chunk.x.shape[1]
+    compiled = model.compiles(n_rows, d)
     found = posterior_rows(model, params, chunk, compiled=compiled, wanted=wanted)
-    trusted = compiled and np.isfinite(found.loglik).all()  # a kernel lets no NaN or infinity pass unseen
-    return found, None if trusted else init.find_bad(chunk, model.family)
+    if compiled and np.isfinite(found.loglik).all():  # a kernel lets no NaN or infinity pass unseen
+        return found, None
+    tolerant = model.for_missing()
+    bad = init.find_bad(chunk, tolerant.family)
+    if bad is None and np.isnan(found.loglik).any():
+        found = posterior_rows(tolerant, params, chunk, compiled=tolerant.compiles(n_rows, d), wanted=wanted)
+    return found, bad
 
 
 def write_predictions(

@@ -57,6 +57,30 @@ class PooledMoments(Sums):
     cross: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class Completion:
+    """What follows, in each component, of the columns that rows lack from those that they have (formula N2).
+
+    A row less the pivot, completed, is the observed part of the same, lifted, plus an offset.
+
+    Attributes
+    ----------
+    rest : (r,) array of int
+        The columns that are missing.
+    lift : (k, d, g) or (1, d, g) array
+        One for each observed column, and the slopes of the others on them.
+    offset : (k, d) array
+        0 in the observed columns.
+    spread : array
+        Covariances of the missing columns about their regression, in the shape of the structure.
+    """
+
+    rest: IntArray
+    lift: FloatArray
+    offset: FloatArray
+    spread: FloatArray
+
+
 FACTOR_ROUNDING = 1e-3  # a covariance of condition 1e12 is rebuilt from its factor to about so many digits
 M = TypeVar("M", bound=Sums)
 
@@ -87,6 +111,10 @@ class Covariance(ABC, Generic[M]):
     @abstractmethod
     def estimate(self, sums: M, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         """Return the covariances about the new means ``pivot + shift``; `old` where a component is empty."""
+
+    @abstractmethod
+    def complete(self, sums: M, pivot: FloatArray, completion: Completion) -> M:
+        """Return the expected sums over all columns of rows that have `sums` over the observed ones (N3, N4)."""
 
     @abstractmethod
     def free(self, factors: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.covariance import Covariance, Moments, split
+from mixtura.families.covariance import Completion, Covariance, Moments, split
 from mixtura.families.linalg import quotient, ratio
 
 
@@ -42,6 +42,14 @@ class Diag(Covariance[Moments]):
 
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift**2
+
+    def complete(self, sums: Moments, pivot: FloatArray, completion: Completion) -> Moments:
+        offset, lift = completion.offset, completion.lift[0]  # the slopes are 0
+        k = len(offset)
+        spread = np.zeros_like(offset)
+        spread[:, completion.rest] = self.variances(completion.spread, k, len(completion.rest))
+        s0 = sums.s0[:, None]
+        return Moments(s0=sums.s0, s1=sums.s1 @ lift.T + s0 * offset, s2=sums.s2 @ lift.T + s0 * (offset**2 + spread))
 
     def free(self, factors: FloatArray) -> FloatArray:
         return np.log(factors).ravel()

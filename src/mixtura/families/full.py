@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.covariance import Covariance, M, Moments, PooledMoments, split
+from mixtura.families.covariance import Completion, Covariance, M, Moments, PooledMoments, split
 from mixtura.families.linalg import (
     from_triangle,
     invert_lower,
@@ -143,6 +143,13 @@ class Full(_Matrices[Moments]):
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift[:, :, None] * shift[:, None, :]
 
+    def complete(self, sums: Moments, pivot: FloatArray, completion: Completion) -> Moments:
+        s0, offset = sums.s0, completion.offset
+        first, moved = _lifted(sums, completion)
+        second = completion.lift @ sums.s2 @ np.swapaxes(completion.lift, 1, 2) + moved
+        second[:, completion.rest[:, None], completion.rest] += s0[:, None, None] * completion.spread
+        return Moments(s0=s0, s1=first + s0[:, None] * offset, s2=second)
+
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.diagonal(covariances, axis1=1, axis2=2)
 
@@ -231,11 +238,17 @@ class Tied(_Matrices[PooledMoments]):
         return PooledMoments(s0=s0, s1=s1, within=s2.sum(axis=0), cross=np.diag(s0))
 
     def estimate(self, sums: PooledMoments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
-        gaps = pivot[:, None, :] - pivot[None, :, :]
-        between: FloatArray = np.einsum("ab,abi,abj->ij", sums.cross, gaps, gaps) / 2
         moved: FloatArray = np.einsum("k,ki,kj->ij", sums.s0, shift, shift)
-        pooled: FloatArray = (sums.within + between - moved) / sums.s0.sum()
+        pooled: FloatArray = (sums.within + _between(sums.cross, pivot) - moved) / sums.s0.sum()
         return pooled
+
+    def complete(self, sums: PooledMoments, pivot: FloatArray, completion: Completion) -> PooledMoments:
+        s0, offset, lift = sums.s0, completion.offset, completion.lift[0]
+        first, moved = _lifted(sums, completion)
+        within = lift @ (sums.within + _between(sums.cross, pivot)) @ lift.T + moved.sum(axis=0)
+        within[completion.rest[:, None], completion.rest] += s0.sum() * completion.spread
+        # What is between the pivots is in there; the diagonal of `cross` alone adds nothing to it.
+        return PooledMoments(s0=s0, s1=first + s0[:, None] * offset, within=within, cross=np.diag(s0))
 
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(np.diagonal(covariances), (k, d))
@@ -294,6 +307,21 @@ def _turned_basis(roots: FloatArray) -> FloatArray:
     root = roots[..., None, :, :]
     turned: FloatArray = root @ basis @ np.swapaxes(root, -1, -2)
     return turned
+
+
+def _between(cross: FloatArray, pivot: FloatArray) -> FloatArray:
+    """Return the scatter between the pivots (formula M5)."""
+    gaps = pivot[:, None, :] - pivot[None, :, :]
+    scatter: FloatArray = np.einsum("ab,abi,abj->ij", cross, gaps, gaps) / 2
+    return scatter
+
+
+def _lifted(sums: Moments | PooledMoments, completion: Completion) -> tuple[FloatArray, FloatArray]:
+    """Return the first moments in all columns, and what the offset adds to the second ones (formula N4)."""
+    first = (completion.lift @ sums.s1[:, :, None])[:, :, 0]
+    offset = completion.offset
+    product = (first + sums.s0[:, None] * offset / 2)[:, :, None] * offset[:, None, :]
+    return first, product + np.swapaxes(product, 1, 2)
 
 
 def _norm(rows: FloatArray) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from math import log, pi, sqrt
 from typing import Any, ClassVar
@@ -75,6 +75,12 @@ class Gaussian:
     def in_support(self, x: FloatArray) -> BoolArray:
         """Tell which values (n, d) a component can yield."""
         return np.isfinite(x)
+
+    def for_missing(self) -> Gaussian:
+        """Return the family of the same components for rows that may lack values (NaN)."""
+        from mixtura.families.incomplete import IncompleteGaussian  # it is built on this one
+
+        return IncompleteGaussian(**{f.name: getattr(self, f.name) for f in fields(self)})
 
     def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray) -> Frame:
         """Choose the frame of columns of this range."""

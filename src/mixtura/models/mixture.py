@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 COMPILED_WORK = 1 << 20  # n k d from which loading a cached kernel repays itself: benchmarks/start.py
 
+PATTERNS = 64  # times longer the composed path takes where rows lack values, pattern by pattern
+
 NEGLIGIBLE = 2.0**-80  # share of the mixture's density that a component may do without in a row (formula S8)
 LOST = 1e-15  # most relative error of a sum that this may bring: else nothing is left out
 
@@ -65,14 +67,22 @@ class Mixture(Generic[T]):
         Number of components, k, to begin with.
     on_collapse : CollapsePolicy
         `Floor()`, `Reseed()`, `Drop()` or `Raise()` of `mixtura.models.collapse`.
+    patience : int
+        How much longer than usual the composed path takes with this family.
     """
 
     family: Family[T, Any]
     n_components: int
     on_collapse: CollapsePolicy = field(default_factory=Floor)
+    patience: int = 1
 
     def __post_init__(self) -> None:
         self.on_collapse.check(self.family)
+
+    def for_missing(self) -> Mixture[T]:
+        """Return the model of the same components for rows that may lack values, or this where these cannot."""
+        make = getattr(self.family, "for_missing", None)
+        return self if make is None else replace(self, family=make(), patience=PATTERNS)
 
     def e_step(self, params: MixtureParams[T], rows: Chunk | Array) -> MixtureStats:
         """Return the sums over rows: additive, so that anyone can cut the data and add up.
@@ -142,7 +152,7 @@ class Mixture(Generic[T]):
 
     def compiles(self, n_rows: int, n_features: int) -> bool:
         """Tell whether these data repay a compiled kernel and there is one for this machine."""
-        repays = n_rows * self.n_components * n_features >= COMPILED_WORK
+        repays = n_rows * self.n_components * n_features * self.patience >= COMPILED_WORK
         return repays and self.family.fused(self.n_components, n_features)
 
     def posterior(self, params: MixtureParams[T], x: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,101 @@
+"""Gaussian components of rows that lack values (NaN): the sums of what was observed, completed (formulas N1 to N4).
+
+Rows that lack the same columns have one *pattern*. Their density is that of the marginal of what was observed, and
+the sums that an update wants follow from their sums over what was observed by one linear map for each component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.families.covariance import Completion
+from mixtura.families.gaussian import Gaussian, GaussianParams
+from mixtura.stats import Sums
+
+REMEMBERED = 256  # patterns of which the maps are kept from one block to the next: all there are with eight columns
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Rows (m,) of a block that have the columns `given` (g,) and lack the columns `rest` (r,)."""
+
+    rows: IntArray
+    given: IntArray
+    rest: IntArray
+
+
+def find_patterns(x: FloatArray) -> Iterator[Pattern]:
+    """Yield the patterns of rows (n, d), each with its rows in their order."""
+    lacking = np.isnan(x)
+    kinds, which = np.unique(lacking, axis=0, return_inverse=True)
+    rows = np.argsort(which.ravel(), kind="stable")
+    cuts = np.cumsum(np.bincount(which.ravel(), minlength=len(kinds)))[:-1]
+    for kind, mine in zip(kinds, np.split(rows, cuts), strict=True):
+        yield Pattern(mine, np.flatnonzero(~kind), np.flatnonzero(kind))
+
+
+@dataclass(frozen=True)
+class IncompleteGaussian(Gaussian):
+    """Gaussian components whose rows may lack values."""
+
+    def in_support(self, x: FloatArray) -> BoolArray:
+        """Tell which values (n, d) a component can yield; one that is missing is no obstacle."""
+        return ~np.isinf(x)
+
+    def for_missing(self) -> IncompleteGaussian:
+        """Return this family."""
+        return self
+
+    def log_density(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
+        """Return the (n, k) log-densities of what was observed (formula N1), 0 for a row without values.
+
+        Those of complete rows are what `Gaussian` gives, bit for bit.
+        """
+        with np.errstate(invalid="ignore"):
+            density = super().log_density(theta, x)
+        for pattern in find_patterns(x):
+            if len(pattern.rest):
+                observed, _ = _complete(self, theta, pattern.rest.tobytes())
+                density[pattern.rows] = super().log_density(observed, x[np.ix_(pattern.rows, pattern.given)])
+        return density
+
+    def suffstats(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
+        """Return the expected moments about the pivot given what was observed (formulas N3, N4)."""
+        return reduce(add, (self._pattern_sums(theta, x, resp, pattern) for pattern in find_patterns(x)))
+
+    def _pattern_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray, pattern: Pattern) -> Sums:
+        """Return the sums over the rows of one pattern."""
+        if not len(pattern.rest):
+            return super().suffstats(theta, x[pattern.rows], resp[pattern.rows])
+        observed, completion = _complete(self, theta, pattern.rest.tobytes())
+        sums = super().suffstats(observed, x[np.ix_(pattern.rows, pattern.given)], resp[pattern.rows])
+        completed: Sums = self.covariance.complete(sums, observed.pivot, completion)
+        return completed
+
+    def fused(self, n_components: int, n_features: int) -> bool:
+        """Return False: rows that lack values take the composed path."""
+        return False
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _complete(family: Gaussian, theta: GaussianParams, lacking: bytes) -> tuple[GaussianParams, Completion]:
+    """Return the components without the columns `lacking`, as bytes, and what follows of these (formulas N1, N2)."""
+    rest: Any = np.frombuffer(lacking, dtype=np.int64)
+    d = theta.means.shape[1]
+    given = np.setdiff1d(np.arange(d), rest)
+    slopes, remaining = family.regress(theta, rest, given)
+    lift = np.zeros((len(slopes), d, len(given)))
+    lift[:, given, np.arange(len(given))] = 1.0
+    lift[:, rest] = slopes
+    gaps = theta.means - theta.pivot
+    offset = gaps - (lift @ gaps[:, given, None])[:, :, 0]
+    offset[:, given] = 0.0
+    observed = replace(family.marginal(theta, given), pivot=theta.pivot[:, given])
+    return observed, Completion(rest=rest, lift=lift, offset=offset, spread=remaining.covariances)
