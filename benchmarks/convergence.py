@@ -47,7 +47,7 @@ def cases():
 def passes_to_limit(x, k, structure):
     """Return the passes of EM and of an accelerated fit, None for one that ends lower than EM."""
     options = {"covariance_type": structure, "init_params": "random_from_data", "random_state": SEED, "max_iter": 0}
-    begun = GaussianMixture(k, **options).fit(x)
+    begun = GaussianMixture(k, reg_covar=1e-6, **options).fit(x)
     fit = (ArraySource(x), begun.model_, [begun.params_])
     plain, fast = [], []
     with observe(lambda state: _arrived(state, plain)):

@@ -56,7 +56,7 @@ def fit_passes(x, updates, options, weight=None):
     """Fit with exactly this many updates; raise if EM made fewer: a time would then mean something else."""
     from mixtura import GaussianMixture
 
-    estimator = GaussianMixture(tol=0.0, max_iter=updates, acceleration=None, **options)
+    estimator = GaussianMixture(tol=0.0, reg_covar=1e-6, max_iter=updates, acceleration=None, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged: that is the point
         estimator.fit(x, sample_weight=weight)

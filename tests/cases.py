@@ -23,6 +23,7 @@ from mixtura.families import (
 )
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.binned import Binned
+from mixtura.priors import Spread
 from mixtura.sources import ArraySource
 
 
@@ -187,6 +188,9 @@ CASES: dict[str, Case] = {
     "gaussian-diag": Case(Mixture(Gaussian(Diag()), 3), normal_rows(4), gaussian_directions, "columns"),
     "gaussian-spherical": Case(Mixture(Gaussian(Spherical()), 3), normal_rows(4), gaussian_directions, "common"),
     "binned": Case(Binned(Gaussian(Full()), 3), interval_rows, gaussian_directions, values=middles),
+    "gaussian-spread": Case(
+        Mixture(Gaussian(Full(), prior=Spread(2.0)), 3), normal_rows(4), gaussian_directions, "columns"
+    ),
     "poisson": Case(Mixture(Poisson(), 3), count_rows, poisson_directions),
     "bernoulli": family_case(Bernoulli(), answer_rows),
     "categorical": family_case(Categorical(4), choice_rows),

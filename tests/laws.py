@@ -86,12 +86,12 @@ def company_changes_no_bit(model: Any, starts: list[Any], x: Any) -> None:
 
 
 def stationary(
-    loglik: Callable[[Any], float], optimum: Any, directions: Iterator[Callable[[float], Any]], step: float = 1e-4
+    objective: Callable[[Any], float], optimum: Any, directions: Iterator[Callable[[float], Any]], step: float = 1e-4
 ) -> None:
     """At an optimum the objective is flat along every feasible direction, and lower on both sides."""
-    here = loglik(optimum)
+    here = objective(optimum)
     for move in directions:
-        ahead, behind = loglik(move(step)), loglik(move(-step))
+        ahead, behind = objective(move(step)), objective(move(-step))
         slope, bend = (ahead - behind) / (2 * step), (ahead - 2 * here + behind) / step**2
         assert bend < 0, "not a maximum along this direction"
         # The distance to the maximum along the direction, in its own units, is slope / bend.

@@ -62,11 +62,12 @@ def test_the_metric_makes_the_gradient_of_an_update(case):
     vector = case.model.free(near.params)
     gradient = case.model.metric(near.params, case.model.free(updated) - vector)
 
-    def loglik(moved):
-        return case.model.e_step(case.model.from_free(moved, near.params), x).loglik / stats.weight
+    def objective(vector):
+        moved = case.model.from_free(vector, near.params)
+        return (case.model.e_step(moved, x).loglik + case.model.log_prior(moved)) / stats.weight
 
     steps = size * np.eye(len(vector))
-    slopes = [(loglik(vector + step) - loglik(vector - step)) / (2 * size) for step in steps]
+    slopes = [(objective(vector + step) - objective(vector - step)) / (2 * size) for step in steps]
     assert_allclose(slopes, gradient, rtol=0, atol=0.03 * np.abs(gradient).max())
 
 

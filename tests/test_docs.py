@@ -38,6 +38,14 @@ def test_families(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_priors(tmp_path, monkeypatch, capsys):
+    names = run_page("priors.md", tmp_path, monkeypatch)
+    np.testing.assert_allclose(names["microns"].means_, 1e6 * names["fit"].means_, rtol=1e-9)
+    assert capsys.readouterr().out.startswith("True")
+    assert -20 < names["steady"].result_.objective[-1] - names["steady"].loglik_ < 0
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
 def test_uses(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pandas")
     names = run_page("uses.md", tmp_path, monkeypatch)

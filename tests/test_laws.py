@@ -144,12 +144,12 @@ def test_the_optimum_is_flat_in_every_feasible_direction(case):
     (fitted,) = drive(ArraySource(x), case.model, [case.start(x)], tol=1e-15, max_iter=20_000)
     assert fitted.converged
 
-    def loglik(params: Any) -> float:
-        return float(case.model.e_step(params, Chunk(x)).loglik)
+    def objective(params: Any) -> float:
+        return float(case.model.e_step(params, Chunk(x)).loglik) + case.model.log_prior(params)
 
     rng = np.random.default_rng(4)
     for _ in range(3):
-        laws.stationary(loglik, fitted.params, case.directions(fitted.params, rng))
+        laws.stationary(objective, fitted.params, case.directions(fitted.params, rng))
 
 
 def test_stats_about_another_pivot_are_refused():
@@ -197,7 +197,7 @@ def test_the_tree_refuses_gaps_and_repeats():
 def _fit_from_resp(model: Any, x: Any, resp: Any) -> Any:
     """Fit for ten updates from given responsibilities, which do not depend on the units of the rows."""
     found = init.survey(ArraySource(x), model.family)
-    blank = model.family.blank(model.family.frame(found.low, found.high, found.centre), model.n_components)
+    blank = init.blank(model, found)
     start, _ = model.from_resp(blank, x, resp)
     (result,) = drive(ArraySource(x), model, [start], tol=0.0, max_iter=10)
     return result

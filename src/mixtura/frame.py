@@ -53,7 +53,7 @@ class Frame:
                 f"rescale the column, or remove the outlier"
             )
         reach = np.maximum(high - centre, centre - low)
-        reach = np.where(reach > 0, reach, np.maximum(largest, np.finfo(np.float64).tiny))
+        reach = np.where(reach > 0, reach, np.where(largest > 0, largest, 1.0))  # zeros alone have no unit
         if isotropic:
             reach = np.full_like(reach, reach[span > 0].max() if (span > 0).any() else reach.max())
         scale = np.ldexp(1.0, np.minimum(-np.frexp(reach)[1], LARGEST_EXPONENT))

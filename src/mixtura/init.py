@@ -6,9 +6,9 @@ All draws go by the inverse of the cumulative weights, so a row of weight w is d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from mixtura.model import Family, Source
 from mixtura.models.missing import impute
 from mixtura.models.mixture import COMPILED_WORK, Mixture, MixtureParams
 
+T = TypeVar("T")
+
 SAMPLE_ROWS = 1 << 14  # rows that a start looks at; k-means on more finds the same centres
 SAMPLE_ROWS_A_COMPONENT = 256
+SURVEY_ROWS = 1 << 12  # rows whose middle and spread stand for those of all
 LOOK_ROWS = 16 * BLOCK_ROWS  # rows that a survey holds as float64
 ABREAST = 64  # rows that a reduction over columns takes at once
 KMEANS_ITERATIONS = 100
@@ -41,15 +44,28 @@ class Survey:
     ----------
     low, high, centre : (d,) array
         Range and middle of each column, of the values that are there.
+    rows, weight : (m, d), (m,) array
+        A few rows and their weights.
     n_missing, n_empty : int
         How many values are missing, and from how many rows all are.
+    whole : Any
+        What a family describes of these (see `of`).
     """
 
     low: FloatArray
     high: FloatArray
     centre: FloatArray
+    rows: FloatArray
+    weight: FloatArray
     n_missing: int = 0
     n_empty: int = 0
+    whole: Any = None
+
+    def of(self, family: Family[Any, Any]) -> Survey:
+        """Return the same look as this family describes it."""
+        frame = family.frame(self.low, self.high, self.centre)
+        rows = fill_in(self.rows, self.weight, self)
+        return replace(self, whole=family.describe(frame, rows, self.weight))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +107,8 @@ def survey(source: Source, family: Family[Any, Any]) -> Survey:
         n_missing, n_empty = n_missing + look.n_missing, n_empty + look.n_empty
     if n_missing:
         _refuse_columns_without_values(low, source)
-    rows, _ = source.sample(4096, np.random.default_rng(0))
-    return Survey(low, high, _middle(rows, low, high), n_missing, n_empty)
+    rows, weight = source.sample(SURVEY_ROWS, np.random.default_rng(0))
+    return Survey(low, high, _middle(rows, low, high), rows, weight, n_missing, n_empty).of(family)
 
 
 def _refuse_columns_without_values(low: FloatArray, source: Source) -> None:
@@ -109,6 +125,12 @@ def _middle(rows: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
         return np.median(rows, axis=0)
     void = np.isnan(rows).all(axis=0)
     return np.nanmedian(np.where(void, low / 2 + high / 2, rows), axis=0)
+
+
+def blank(model: Mixture[T], found: Survey) -> T:
+    """Return components of a model that know the data and no more."""
+    frame = model.family.frame(found.low, found.high, found.centre)
+    return model.family.blank(frame, model.n_components, found.whole)
 
 
 def refuse(bad: Bad, first: int, source: Source, family: Family[Any, Any]) -> None:
@@ -216,15 +238,14 @@ def from_points(
     rng: np.random.Generator,
 ) -> MixtureParams[Any]:
     """Return the parameters of `rows` that a method assigns by distances between their `points`."""
-    k = model.n_components
-    blank = model.family.blank(model.family.frame(found.low, found.high, found.centre), k)
+    k, empty = model.n_components, blank(model, found)
     resp = method(points, weight, k, rng) * weight[:, None]
-    params, events = model.from_resp(blank, rows, resp)
+    params, events = model.from_resp(empty, rows, resp)
     if events or not (params.weights > 0).all() or not model.family.is_interior(params.components):
         # Components without rows, width or some value of their own also get a little of all rows: a start must not be
         # where EM cannot leave.
         resp = (1 - BLEND) * resp + BLEND * weight[:, None] / k
-        params, _ = model.from_resp(blank, rows, resp)
+        params, _ = model.from_resp(empty, rows, resp)
     return params
 
 

@@ -145,8 +145,8 @@ class Model(Protocol[P, S]):
     def log_prior(self, params: P, /) -> float:
         """Return the log prior density: 0 for maximum likelihood."""
 
-    def expected(self, params: P, /) -> S:
-        """Return the statistics, of total weight 1, of which `m_step` makes `params`: what it has learnt so far."""
+    def expected(self, params: P, weight: float = 1.0, /) -> S:
+        """Return the statistics, of this total weight, of which `m_step` makes `params`: what it has learnt so far."""
 
     def free(self, params: P, /) -> FloatArray:
         """Return coordinates (q,) without bounds, in which every step is feasible (formula Q1)."""
@@ -183,8 +183,11 @@ class Family(Protocol[T, M]):
     def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray, /) -> Frame:
         """Choose the coordinates for columns of this range, or refuse them."""
 
-    def blank(self, frame: Frame, n_components: int, /) -> T:
-        """Return parameters that only fix the frame and the pivot, to take the first sums about."""
+    def describe(self, frame: Frame, x: FloatArray, weight: FloatArray, /) -> Any:
+        """Return what a prior has to know of weighted rows; None if there is no such thing."""
+
+    def blank(self, frame: Frame, n_components: int, whole: Any = None, /) -> T:
+        """Return parameters that only fix frame, pivot and what `describe` told, to take the first sums about."""
 
     def log_density(self, theta: T, x: FloatArray, /) -> FloatArray:
         """Return the (n, k) log-densities of rows under each component."""
@@ -196,7 +199,10 @@ class Family(Protocol[T, M]):
         """Return the sums, with counts (k,), of which `update` makes `theta`."""
 
     def update(self, sums: M, theta: T, /) -> tuple[T, Sequence[Event]]:
-        """Return the parameters that maximize the expected log-density."""
+        """Return the parameters that maximize the expected log-density plus `log_prior`."""
+
+    def log_prior(self, theta: T, /) -> float:
+        """Return the log prior density of the components: 0 for maximum likelihood."""
 
     def free(self, theta: T, /) -> FloatArray:
         """Return coordinates (q,) without bounds (formula Q1)."""

@@ -140,7 +140,12 @@ def _add_fit_options(fit: argparse.ArgumentParser) -> None:
         help="stop when the log-likelihood gains less a row (default: 0.001)",
     )
     fit.add_argument("--max-iter", type=_count, default=100, metavar="N", help="most updates (default: 100)")
-    fit.add_argument("--reg-covar", type=float, metavar="R", help="added to Gaussian variances (default: 1e-06)")
+    fit.add_argument(
+        "--reg-covar",
+        type=float,
+        metavar="R",
+        help="added to Gaussian variances (default: a thousandth of a row of the data's own covariance)",
+    )
     fit.add_argument(
         "--on-collapse",
         choices=("floor", "reseed", "drop", "raise"),

@@ -251,5 +251,5 @@ def _estimator(options: Namespace) -> Any:
         return MixtureModel(Poisson(), **common)
     from mixtura import GaussianMixture
 
-    reg_covar = 1e-6 if options.reg_covar is None else options.reg_covar
+    reg_covar = "auto" if options.reg_covar is None else options.reg_covar
     return GaussianMixture(covariance_type=options.covariance or "full", reg_covar=reg_covar, **common)

@@ -18,9 +18,10 @@ from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
 from mixtura.estimators.joint import JointDensity
 from mixtura.estimators.starts import check_means, check_precisions, check_weights
 from mixtura.families import Diag, Full, Spherical, Tied
+from mixtura.families.conjugate import ComponentPrior, Spread
 from mixtura.families.covariance import Covariance
 from mixtura.families.gaussian import Gaussian
-from mixtura.init import Survey
+from mixtura.init import Survey, blank
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.search import AUTO
@@ -40,9 +41,11 @@ class GaussianMixture(JointDensity):
     tol : float, default 1e-3
         Stop when less than this is left to gain, by estimate, in the mean log-likelihood; with ``acceleration=None``,
         as in scikit-learn, when it changes by less than this in one iteration.
-    reg_covar : float, default 1e-6
-        Added to every variance at each update, in squared units of the data. With 0, a component may collapse: see
-        `on_collapse`.
+    reg_covar : "auto" or float, default "auto"
+        What keeps components from collapsing. "auto" is the prior `priors.Spread()`, by which each covariance has a
+        thousandth of a row more, with the covariance of all rows: the same clusters in any units. A number is added to
+        every variance at each update, in squared units of the data, as scikit-learn does with 1e-6. With 0, a component
+        may collapse: see `on_collapse`.
     max_iter : int, default 100
         Most updates in one restart.
     n_init : int, default 1
@@ -80,6 +83,8 @@ class GaussianMixture(JointDensity):
         A file that holds the state of a fit after every pass. If it is there, a fit of the same data with the same
         options goes on from it and ends with the same bits; another fit is refused. A file that cannot be written
         costs a warning, not the fit.
+    component_prior : ComponentPrior, optional
+        What is known of means and covariances, such as ``priors.Spread(rows=0.1)``, in the place of what "auto" means.
     max_time : float, optional
         Seconds after which a fit ends with the best that it has, at least one pass; a pass in progress is abandoned.
     callback : callable, optional
@@ -100,7 +105,7 @@ class GaussianMixture(JointDensity):
     n_iter_ : int
         Updates made in the best restart; ``result_.n_passes`` also counts steps that were not taken.
     lower_bound_, lower_bounds_ : float, list of float
-        Objective per unit of weight: the last one, and one for every evaluation.
+        Objective, log-likelihood and log prior, per unit of weight: the last one, and one for every evaluation.
     result_ : EMResult
         Status, objective, passes and events of the best restart.
     model_, params_ : Mixture, MixtureParams
@@ -133,7 +138,8 @@ class GaussianMixture(JointDensity):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMixture._parameter_constraints,
         "covariance_type": [StrOptions(set(STRUCTURES))],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [StrOptions({AUTO}), Interval(Real, 0.0, None, closed="left")],
+        "component_prior": [ComponentPrior, None],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -145,7 +151,7 @@ class GaussianMixture(JointDensity):
         *,
         covariance_type: str = "full",
         tol: float = 1e-3,
-        reg_covar: float = 1e-6,
+        reg_covar: float | str = AUTO,
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "auto",
@@ -154,6 +160,7 @@ class GaussianMixture(JointDensity):
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
+        component_prior: ComponentPrior | None = None,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -175,6 +182,7 @@ class GaussianMixture(JointDensity):
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
+        self.component_prior = component_prior
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -190,8 +198,10 @@ class GaussianMixture(JointDensity):
         return tags
 
     def _make_model(self) -> Mixture[Any]:
-        structure = STRUCTURES[self.covariance_type]
-        return Mixture(Gaussian(structure, float(self.reg_covar)), self.n_components, POLICIES[self.on_collapse])
+        structure, prior, reg_covar = STRUCTURES[self.covariance_type], self.component_prior, self.reg_covar
+        if reg_covar == AUTO:
+            prior, reg_covar = prior or Spread(), 0.0
+        return Mixture(Gaussian(structure, float(reg_covar), prior), self.n_components, POLICIES[self.on_collapse])
 
     def _make_cold_starts(self, source: Source, model: Mixture[Any], found: Survey) -> list[MixtureParams[Any]]:
         family: Any = model.family
@@ -204,8 +214,7 @@ class GaussianMixture(JointDensity):
             else check_precisions(self.precisions_init, self.covariance_type, family.covariance.shape(k, d))
         )
         if weights is not None and means is not None and precisions is not None:
-            blank = family.blank(family.frame(found.low, found.high, found.centre), k)
-            starts = [MixtureParams(weights=weights, components=blank)]  # one, and nothing is left to search for
+            starts = [MixtureParams(weights=weights, components=blank(model, found))]  # nothing is left to search for
         else:
             given = any(part is not None for part in (weights, means, precisions))
             method = (
@@ -228,9 +237,9 @@ class GaussianMixture(JointDensity):
 
         check_is_fitted(self)
         options = {name: value for name, value in self.get_params().items() if name in Peer().get_params()}
-        if options["init_params"] == AUTO:
-            options["init_params"] = "kmeans"
-        peer = Peer(**options)
+        peer = Peer(
+            **{name: value for name, value in options.items() if not (isinstance(value, str) and value == AUTO)}
+        )
         for name in (
             "weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "converged_",
             "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_", "feature_names_in_",

@@ -259,6 +259,7 @@ class JointDensity(BaseMixture):
             "n_components": self.model_.n_components,
             "covariance_type": family.covariance.name,
             "reg_covar": family.reg_covar,
+            "component_prior": family.prior and family.prior.select(columns),
         }
         derived = type(self)(**options)
         derived.n_features_in_ = len(columns)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from mixtura import families
+from mixtura import families, priors
 from mixtura.em import EMResult, Status
 from mixtura.exceptions import ModelFileError
 from mixtura.model import Event
@@ -27,6 +27,8 @@ _ESTIMATORS = {
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
     "MixtureModel": "mixtura.estimators.mixture_model",
 }
+
+_KNOWN = {name: getattr(module, name) for module in (families, priors) for name in module.__all__}
 
 
 def save(estimator: Any, path: str | PathLike[str]) -> None:
@@ -126,8 +128,7 @@ def _build(data: dict[str, Any]) -> Any:
 def _make_estimator(name: str, options: dict[str, Any]) -> Any:
     if name not in _ESTIMATORS:
         raise ModelFileError(f"estimator: {name!r} is not one of {', '.join(_ESTIMATORS)}")
-    if "family" in options:
-        options = {**options, "family": _rebuild(options["family"], "options.family")}
+    options = {key: _rebuild(value, f"options.{key}") for key, value in options.items()}
     kind: type[BaseEstimator] = getattr(import_module(_ESTIMATORS[name]), name)
     try:
         estimator = kind(**options)
@@ -167,25 +168,27 @@ def _get(data: dict[str, Any], key: str, kind: type) -> Any:
 
 
 def _describe(value: Any) -> dict[str, Any]:
-    """Return a family, or an option of one, by the name of its class and its fields."""
+    """Return a family, a prior, or an option of one, by the name of its class and its fields."""
     name = type(value).__name__
-    if getattr(families, name, None) is not type(value):
-        raise TypeError(f"{name} is not a family of mixtura.families: a model of it cannot be saved, but pickled")
+    if _KNOWN.get(name) is not type(value):
+        raise TypeError(
+            f"{name} is not of mixtura.families or mixtura.priors: a model with it can be pickled, not saved"
+        )
     return {"type": name, **{f.name: plain_option(getattr(value, f.name)) for f in fields(value)}}
 
 
 def _rebuild(data: Any, where: str) -> Any:
-    """Return what `_describe` described; only classes that `mixtura.families` exports are made."""
+    """Return what `_describe` described; only classes that `mixtura.families` and `mixtura.priors` export are made."""
     if isinstance(data, list):
         return [_rebuild(value, f"{where}[{i}]") for i, value in enumerate(data)]
     if not isinstance(data, dict):
         return data
     name = data.get("type")
-    if name not in families.__all__:
-        raise ModelFileError(f"{where}.type: {name!r} is not one of {', '.join(families.__all__)}")
+    if not isinstance(name, str) or name not in _KNOWN:
+        raise ModelFileError(f"{where}.type: {name!r} is not one of {', '.join(_KNOWN)}")
     options = {key: _rebuild(value, f"{where}.{key}") for key, value in data.items() if key != "type"}
     try:
-        return getattr(families, name)(**options)
+        return _KNOWN[name](**options)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"{where}: {error}") from None
 

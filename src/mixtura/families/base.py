@@ -32,6 +32,14 @@ class Composed(ABC, Generic[T]):
         """Return the identity: values are used as they are."""
         return Frame.identity(len(low))
 
+    def describe(self, frame: Frame, x: FloatArray, weight: FloatArray) -> Any:
+        """Return None: there is no prior, and nothing that it had to know."""
+        return None
+
+    def log_prior(self, theta: T) -> float:
+        """Return 0: this is maximum likelihood."""
+        return 0.0
+
     def is_interior(self, theta: T) -> bool:
         """Return True: EM leaves any parameters."""
         return True

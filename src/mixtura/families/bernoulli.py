@@ -48,7 +48,7 @@ class Bernoulli(Standardized[BernoulliParams], Separable[BernoulliParams]):
         valid: BoolArray = (x == 0) | (x == 1)
         return valid
 
-    def blank(self, frame: Frame, n_components: int) -> BernoulliParams:
+    def blank(self, frame: Frame, n_components: int, whole: None = None) -> BernoulliParams:
         """Return even chances."""
         return BernoulliParams(probs=np.full((n_components, len(frame.shift)), 0.5))
 

@@ -63,7 +63,7 @@ class Categorical(MeanFamily[CategoricalParams]):
         """Tell which values (n, d) are categories."""
         return is_whole(x) & (x < self.n_categories)
 
-    def blank(self, frame: Frame, n_components: int) -> CategoricalParams:
+    def blank(self, frame: Frame, n_components: int, whole: None = None) -> CategoricalParams:
         """Return equal probabilities."""
         shape = (n_components, len(frame.shift), self.n_categories)
         return CategoricalParams(probs=np.full(shape, 1 / self.n_categories))

@@ -117,6 +117,22 @@ class Covariance(ABC, Generic[M]):
         """Return the expected sums over all columns of rows that have `sums` over the observed ones (N3, N4)."""
 
     @abstractmethod
+    def scatter(self, counts: FloatArray, gaps: FloatArray) -> FloatArray:
+        """Return sums of squares, such as `estimate` divides, of so many rows (k,) at these points (k, d)."""
+
+    @abstractmethod
+    def rows_of_each(self, counts: FloatArray) -> FloatArray:
+        """Return how many rows each covariance belongs to, of counts (k,), to be multiplied with covariances."""
+
+    def n_matrices(self, k: int) -> int:
+        """Return how many covariances k components have."""
+        return k
+
+    def repeats(self, d: int) -> int:
+        """Return for how many columns each number in a covariance stands."""
+        return 1
+
+    @abstractmethod
     def free(self, factors: FloatArray) -> FloatArray:
         """Return coordinates (q,) without bounds of factors: logarithms of what is positive, and the rest."""
 

@@ -51,6 +51,12 @@ class Diag(Covariance[Moments]):
         s0 = sums.s0[:, None]
         return Moments(s0=sums.s0, s1=sums.s1 @ lift.T + s0 * offset, s2=sums.s2 @ lift.T + s0 * (offset**2 + spread))
 
+    def scatter(self, counts: FloatArray, gaps: FloatArray) -> FloatArray:
+        return counts[:, None] * gaps**2
+
+    def rows_of_each(self, counts: FloatArray) -> FloatArray:
+        return counts[:, None]
+
     def free(self, factors: FloatArray) -> FloatArray:
         return np.log(factors).ravel()
 
@@ -170,6 +176,16 @@ class Spherical(Diag):
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         mean: FloatArray = super().estimate(sums, pivot, shift, old[:, None]).mean(axis=1)
         return mean
+
+    def scatter(self, counts: FloatArray, gaps: FloatArray) -> FloatArray:
+        mean: FloatArray = super().scatter(counts, gaps).mean(axis=1)
+        return mean
+
+    def rows_of_each(self, counts: FloatArray) -> FloatArray:
+        return counts
+
+    def repeats(self, d: int) -> int:
+        return d
 
     def _information(self, weights: FloatArray, d: int) -> FloatArray:
         return 2 * d * weights

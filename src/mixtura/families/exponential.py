@@ -50,7 +50,7 @@ class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams])
         """Return a frame without a shift, in which the largest value is near 1."""
         return Frame.from_range(np.zeros_like(high), high, np.zeros_like(high))
 
-    def blank(self, frame: Frame, n_components: int) -> ExponentialParams:
+    def blank(self, frame: Frame, n_components: int, whole: None = None) -> ExponentialParams:
         """Return unit means."""
         return ExponentialParams(frame=frame, means=np.ones((n_components, len(frame.shift))))
 

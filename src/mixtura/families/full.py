@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -70,13 +69,13 @@ class _Matrices(Covariance[M]):
     def metric(self, factors: FloatArray, weights: FloatArray, d: int, step: FloatArray) -> FloatArray:
         inverse, diagonal = invert_lower(factors), np.diagonal(factors, axis1=-2, axis2=-1)
         turn = times_diagonal(unpack_lower(step, factors), diagonal) @ inverse
-        turn = times_diagonal(turn, 2.0) * self._shares(weights)
+        turn = times_diagonal(turn, 2.0) * self.rows_of_each(weights)
         return pack_lower(times_diagonal(turn @ np.swapaxes(inverse, -1, -2), diagonal))
 
     def inverse_metric(self, factors: FloatArray, weights: FloatArray, d: int, gradient: FloatArray) -> FloatArray:
         diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
         turn = times_diagonal(unpack_lower(gradient, factors), 1 / diagonal) @ np.swapaxes(factors, -1, -2)
-        turn = quotient(times_diagonal(np.tril(turn), 0.5), self._shares(weights))
+        turn = quotient(times_diagonal(np.tril(turn), 0.5), self.rows_of_each(weights))
         return pack_lower(times_diagonal(turn @ factors, 1 / diagonal))
 
     def roots(self, factors: FloatArray) -> FloatArray:
@@ -93,10 +92,6 @@ class _Matrices(Covariance[M]):
         d = shape[-1]
         lower, diagonal = np.tri(d, dtype=np.bool_), np.eye(d, dtype=np.bool_)
         return np.broadcast_to(lower, shape), np.broadcast_to(diagonal, shape)
-
-    @abstractmethod
-    def _shares(self, weights: FloatArray) -> FloatArray:
-        """Return the share of the rows that each matrix belongs to, to be multiplied with a stack of them."""
 
     def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
         return covariances[..., columns[:, None], columns]
@@ -150,6 +145,12 @@ class Full(_Matrices[Moments]):
         second[:, completion.rest[:, None], completion.rest] += s0[:, None, None] * completion.spread
         return Moments(s0=s0, s1=first + s0[:, None] * offset, s2=second)
 
+    def scatter(self, counts: FloatArray, gaps: FloatArray) -> FloatArray:
+        return self.rows_of_each(counts) * gaps[:, :, None] * gaps[:, None, :]
+
+    def rows_of_each(self, counts: FloatArray) -> FloatArray:
+        return counts[:, None, None]
+
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.diagonal(covariances, axis1=1, axis2=2)
 
@@ -184,9 +185,6 @@ class Full(_Matrices[Moments]):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances
-
-    def _shares(self, weights: FloatArray) -> FloatArray:
-        return weights[:, None, None]
 
     def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_narrow
@@ -229,8 +227,7 @@ class Tied(_Matrices[PooledMoments]):
         return PooledMoments(s0=s0, s1=s1, within=(within + within.T) / 2, cross=resp.T @ share)
 
     def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> PooledMoments:
-        moved = np.einsum("k,ki,kj->ij", counts, shift, shift)
-        within = counts.sum() * covariances + moved
+        within = counts.sum() * covariances + self.scatter(counts, shift)
         return PooledMoments(s0=counts, s1=counts[:, None] * shift, within=within, cross=np.diag(counts))
 
     def gather(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> PooledMoments:
@@ -238,8 +235,7 @@ class Tied(_Matrices[PooledMoments]):
         return PooledMoments(s0=s0, s1=s1, within=s2.sum(axis=0), cross=np.diag(s0))
 
     def estimate(self, sums: PooledMoments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
-        moved: FloatArray = np.einsum("k,ki,kj->ij", sums.s0, shift, shift)
-        pooled: FloatArray = (sums.within + _between(sums.cross, pivot) - moved) / sums.s0.sum()
+        pooled: FloatArray = (sums.within + _between(sums.cross, pivot) - self.scatter(sums.s0, shift)) / sums.s0.sum()
         return pooled
 
     def complete(self, sums: PooledMoments, pivot: FloatArray, completion: Completion) -> PooledMoments:
@@ -249,6 +245,16 @@ class Tied(_Matrices[PooledMoments]):
         within[completion.rest[:, None], completion.rest] += s0.sum() * completion.spread
         # What is between the pivots is in there; the diagonal of `cross` alone adds nothing to it.
         return PooledMoments(s0=s0, s1=first + s0[:, None] * offset, within=within, cross=np.diag(s0))
+
+    def scatter(self, counts: FloatArray, gaps: FloatArray) -> FloatArray:
+        pooled: FloatArray = np.einsum("k,ki,kj->ij", counts, gaps, gaps)
+        return pooled
+
+    def rows_of_each(self, counts: FloatArray) -> FloatArray:
+        return np.full((1, 1), counts.sum())
+
+    def n_matrices(self, k: int) -> int:
+        return 1
 
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(np.diagonal(covariances), (k, d))
@@ -280,9 +286,6 @@ class Tied(_Matrices[PooledMoments]):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(covariances, (k, d, d))
-
-    def _shares(self, weights: FloatArray) -> FloatArray:
-        return np.ones((1, 1))
 
     def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_tied

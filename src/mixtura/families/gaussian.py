@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
+from mixtura.families.conjugate import ComponentPrior, Whole
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.linalg import HALF_APART, quotient, ratio
@@ -39,6 +40,8 @@ class GaussianParams:
         In the shape of the structure; a factor L has ``L' L`` the precision.
     pivot : (k, d) array
         The points about which moments are taken: the means, unless these moved too far from the data.
+    whole : Whole
+        What all rows are like as one: a prior is measured by it.
     """
 
     frame: Frame
@@ -46,6 +49,7 @@ class GaussianParams:
     covariances: FloatArray
     factors: FloatArray
     pivot: FloatArray
+    whole: Whole
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,13 @@ class Gaussian:
         `Full()`, `Tied()`, `Diag()` or `Spherical()`.
     reg_covar : float
         Added to every variance at each update, in squared units of the data, as scikit-learn does.
+    prior : ComponentPrior, optional
+        What is known of the components; None stands for maximum likelihood.
     """
 
     covariance: Covariance[Any] = field(default_factory=Full)
     reg_covar: float = 0.0
+    prior: ComponentPrior | None = None
     name: ClassVar[str] = "gaussian"
     support: ClassVar[str] = "finite numbers"
     params_type: ClassVar[type[GaussianParams]] = GaussianParams
@@ -71,6 +78,8 @@ class Gaussian:
             raise TypeError(f"covariance is {self.covariance!r}, expected an object such as Full()")
         if not 0 <= float(self.reg_covar) < np.inf:
             raise ValueError(f"reg_covar is {self.reg_covar!r}, expected a finite number from 0")
+        if not isinstance(self.prior, ComponentPrior | None):
+            raise TypeError(f"prior is {self.prior!r}, expected an object such as Spread()")
 
     def in_support(self, x: FloatArray) -> BoolArray:
         """Tell which values (n, d) a component can yield."""
@@ -86,12 +95,17 @@ class Gaussian:
         """Choose the frame of columns of this range."""
         return Frame.from_range(low, high, centre, isotropic=self.covariance.isotropic)
 
-    def blank(self, frame: Frame, n_components: int) -> GaussianParams:
+    def describe(self, frame: Frame, x: FloatArray, weight: FloatArray) -> Whole:
+        """Return what weighted rows are like as one."""
+        return Whole.of(self.covariance, frame, x, weight)
+
+    def blank(self, frame: Frame, n_components: int, whole: Whole | None = None) -> GaussianParams:
         """Return unit components at the centre of the frame."""
         d = len(frame.shift)
         means = np.zeros((n_components, d))
         unit = self.covariance.identity(n_components, d)
-        return GaussianParams(frame=frame, means=means, covariances=unit, factors=unit, pivot=means)
+        whole = whole or Whole.unit(self.covariance, d)
+        return GaussianParams(frame=frame, means=means, covariances=unit, factors=unit, pivot=means, whole=whole)
 
     def log_density(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-densities (formula E1)."""
@@ -115,16 +129,39 @@ class Gaussian:
 
     def expected(self, theta: GaussianParams, counts: FloatArray) -> Sums:
         """Return the sums about the pivot of which `update` makes `theta` (formula B1)."""
+        shift = theta.means - theta.pivot
         covariances = self.covariance.widen(theta.covariances, -self.reg_covar * theta.frame.scale**2)
-        sums: Sums = self.covariance.expected(counts, covariances, theta.means - theta.pivot)
+        if self.prior is not None:
+            rows = self.prior.rows_for(self.covariance, theta.whole, len(counts))
+            shift, covariances = rows.undo(self.covariance, counts, theta.pivot, shift, covariances)
+        sums: Sums = self.covariance.expected(counts, covariances, shift)
         return sums
 
     def update(self, sums: Any, theta: GaussianParams) -> tuple[GaussianParams, list[Event]]:
-        """Return the maximum-likelihood parameters, kept above the floor of what the numbers can carry."""
+        """Return the parameters of maximal likelihood, or of most probability, kept above the floor of the numbers."""
+        shift, covariances = self._regularize(theta, sums.s0, *self._estimate(sums, theta))
+        return self._assemble(theta, theta.pivot + shift, covariances)
+
+    def log_prior(self, theta: GaussianParams) -> float:
+        """Return the log prior density of the components (formula P1)."""
+        if self.prior is None:
+            return 0.0
+        rows = self.prior.rows_for(self.covariance, theta.whole, len(theta.means))
+        return rows.log_density(self.covariance, theta.means, theta.factors)
+
+    def _estimate(self, sums: Any, theta: GaussianParams) -> tuple[FloatArray, FloatArray]:
+        """Return means, less the pivot, and covariances of the rows of each component; as in `theta` if it has none."""
         shift = ratio(sums.s1, sums.s0, theta.means - theta.pivot)
-        covariances = self.covariance.estimate(sums, theta.pivot, shift, theta.covariances)
-        covariances = self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
-        return self._assemble(theta.frame, theta.pivot + shift, covariances)
+        return shift, self.covariance.estimate(sums, theta.pivot, shift, theta.covariances)
+
+    def _regularize(
+        self, theta: GaussianParams, counts: FloatArray, shift: FloatArray, covariances: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return what prior and perturbation make of these estimates."""
+        if self.prior is not None:
+            rows = self.prior.rows_for(self.covariance, theta.whole, len(counts))
+            shift, covariances = rows.update(self.covariance, counts, theta.pivot, shift, covariances)
+        return shift, self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
 
     def free(self, theta: GaussianParams) -> FloatArray:
         """Return the means, and the factors with the logarithms of their diagonals (formula Q1)."""
@@ -138,7 +175,7 @@ class Gaussian:
             covariances = self.covariance.invert(factors)
         if not all((np.abs(values) < HORIZON).all() for values in (means, factors, covariances)):
             return None
-        theta, events = self._assemble(like.frame, means, covariances)
+        theta, events = self._assemble(like, means, covariances)
         return None if events else replace(theta, factors=factors)
 
     def metric(self, theta: GaussianParams, weights: FloatArray, step: FloatArray) -> FloatArray:
@@ -177,11 +214,9 @@ class Gaussian:
 
         Variances about the new mean are found by subtraction; after a move of t sigma that costs eps t**2.
         """
-        k, d = theta.means.shape
-        shift = ratio(sums.s1, sums.s0, 0.0)
-        covariances = self.covariance.estimate(sums, theta.pivot, shift, theta.covariances)
-        variances = self.covariance.variances(covariances, k, d) + self.reg_covar * theta.frame.scale**2
-        least = np.maximum(variances, theta.frame.floor**2)
+        shift, covariances = self._estimate(sums, theta)
+        _, covariances = self._regularize(theta, sums.s0, shift, covariances)
+        least = np.maximum(self.covariance.variances(covariances, *shift.shape), theta.frame.floor**2)
         if (EPS * shift**2 <= DIGITS_LOST * least).all():
             return None
         return replace(theta, pivot=theta.pivot + shift)
@@ -218,6 +253,7 @@ class Gaussian:
             if (found := getattr(theta, name).shape) != wanted:
                 raise ValueError(f"{name}: expected shape {wanted}, found {found}")
         self.covariance.check_factors(theta.covariances, theta.factors)
+        theta.whole.check(self.covariance, d)
 
     def fused(self, n_components: int, n_features: int) -> bool:
         """Tell whether this machine runs the kernels well: there is one for every structure and size."""
@@ -297,15 +333,14 @@ class Gaussian:
         means[a] -= step
         means[b] += step
         covariances = self.covariance.narrow(theta.covariances, np.array([a, b]), step)
-        return self._assemble(theta.frame, means, covariances)[0]
+        return self._assemble(theta, means, covariances)[0]
 
     def marginal(self, theta: GaussianParams, columns: IntArray) -> GaussianParams:
         """Return the parameters of these columns, in this order (formula U1)."""
         rest = np.setdiff1d(np.arange(theta.means.shape[1]), columns)
         factors, _, _ = self.covariance.split_factors(theta.factors, columns, rest)
         covariances = self.covariance.select(theta.covariances, columns)
-        means, frame = theta.means[:, columns], theta.frame.select(columns)
-        return GaussianParams(frame=frame, means=means, covariances=covariances, factors=factors, pivot=means)
+        return self._of_columns(theta, columns, covariances, factors)
 
     def regress(self, theta: GaussianParams, rest: IntArray, given: IntArray) -> tuple[FloatArray, GaussianParams]:
         """Return the slopes (k or 1, r, g) of the columns `rest` on the columns `given`, and what remains of `rest`.
@@ -314,9 +349,7 @@ class Gaussian:
         """
         _, factors, slopes = self.covariance.split_factors(theta.factors, given, rest)
         covariances = self.covariance.invert(factors)
-        means, frame = theta.means[:, rest], theta.frame.select(rest)
-        remaining = GaussianParams(frame=frame, means=means, covariances=covariances, factors=factors, pivot=means)
-        return slopes, remaining
+        return slopes, self._of_columns(theta, rest, covariances, factors)
 
     def unit_scores(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
         """Return the whitened rows, for the means, and the scores of the covariances (formula V2)."""
@@ -347,12 +380,24 @@ class Gaussian:
         _, _, raised = self.covariance.factorize(theta.covariances, theta.frame.floor * AT_THE_FLOOR)
         return [f"{self.covariance.owner.format(j)} is at the floor" for j in raised]
 
-    def _assemble(self, frame: Frame, means: FloatArray, covariances: FloatArray) -> tuple[GaussianParams, list[Event]]:
-        kept, factors, raised = self.covariance.factorize(covariances, frame.floor)
-        theta = GaussianParams(frame=frame, means=means, covariances=kept, factors=factors, pivot=means)
+    def _of_columns(
+        self, theta: GaussianParams, columns: IntArray, covariances: FloatArray, factors: FloatArray
+    ) -> GaussianParams:
+        """Return components of these columns of `theta`, with these covariances."""
+        means, whole = theta.means[:, columns], theta.whole.select(self.covariance, columns)
+        frame = theta.frame.select(columns)
+        return GaussianParams(frame, means=means, covariances=covariances, factors=factors, pivot=means, whole=whole)
+
+    def _assemble(
+        self, theta: GaussianParams, means: FloatArray, covariances: FloatArray
+    ) -> tuple[GaussianParams, list[Event]]:
+        """Return `theta` with these means and covariances, and which had to be raised to the floor."""
+        floor = theta.frame.floor
+        kept, factors, raised = self.covariance.factorize(covariances, floor)
+        theta = replace(theta, means=means, covariances=kept, factors=factors, pivot=means)
         if not raised:
             return theta, []
-        narrow = self.covariance.variances(covariances, *means.shape) < frame.floor**2
+        narrow = self.covariance.variances(covariances, *means.shape) < floor**2
         return theta, [self._collapse(j, narrow[j]) for j in raised]
 
     def _collapse(self, component: int, narrow: BoolArray) -> Event:

@@ -44,7 +44,7 @@ class Poisson(Standardized[PoissonParams], Separable[PoissonParams]):
         """Tell which values (n, d) are counts."""
         return is_whole(x)
 
-    def blank(self, frame: Frame, n_components: int) -> PoissonParams:
+    def blank(self, frame: Frame, n_components: int, whole: None = None) -> PoissonParams:
         """Return unit rates."""
         return PoissonParams(rates=np.ones((n_components, len(frame.shift))))
 

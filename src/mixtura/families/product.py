@@ -95,10 +95,15 @@ class Product(Composed[Parts]):
         frames = [family.frame(low[c], high[c], centre[c]) for family, c in parts]
         return Frame(**{name: np.concatenate([vars(frame)[name] for frame in frames]) for name in vars(frames[0])})
 
-    def blank(self, frame: Frame, n_components: int) -> Parts:
+    def describe(self, frame: Frame, x: FloatArray, weight: FloatArray) -> Parts:
+        """Return what each part has to know of its columns."""
+        parts = [part for _, part in self._cut(x)]
+        return self._each(lambda family, f, part: family.describe(f, part, weight), self._frames(frame), parts)
+
+    def blank(self, frame: Frame, n_components: int, whole: Parts | None = None) -> Parts:
         """Return the blank parameters of each part."""
-        columns = (np.arange(part.start, part.stop) for part in self._columns())
-        return self._each(lambda family, c: family.blank(frame.select(c), n_components), columns)
+        known = whole or (None,) * len(self.families)
+        return self._each(lambda family, f, w: family.blank(f, n_components, w), self._frames(frame), known)
 
     def log_density(self, theta: Parts, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-densities, which are the sums of those of the parts (formula D5)."""
@@ -124,6 +129,11 @@ class Product(Composed[Parts]):
             for event in part
         ]
         return tuple(part for part, _ in updates), events
+
+    def log_prior(self, theta: Parts) -> float:
+        """Return the sum of the log priors of the parts."""
+        total: float = sum(self._each(lambda family, t: family.log_prior(t), theta))
+        return total
 
     def free(self, theta: Parts) -> FloatArray:
         """Return the coordinates of the parts one after another (formula Q1)."""
@@ -214,6 +224,10 @@ class Product(Composed[Parts]):
     def _each(self, function: Callable[..., Any], *parts: Iterable[Any]) -> tuple[Any, ...]:
         """Apply a function to each family and its part of the others."""
         return tuple(function(*together) for together in zip(self.families, *parts, strict=True))
+
+    def _frames(self, frame: Frame) -> list[Frame]:
+        """Return the frame of each part."""
+        return [frame.select(np.arange(part.start, part.stop)) for part in self._columns()]
 
     def _columns(self) -> list[slice]:
         """Return which columns each family has."""

@@ -164,7 +164,7 @@ class Mixture(Generic[T]):
         return weigh(self.family.log_density(params.components, x), params)
 
     def m_step(self, stats: MixtureStats, params: MixtureParams[T]) -> tuple[MixtureParams[T], Sequence[Event]]:
-        """Return the weights and components that maximize the expected log-likelihood (formula M1).
+        """Return the weights and components that maximize the expected objective (formula M1).
 
         What to do about components that collapsed is left to `on_collapse`.
         """
@@ -193,16 +193,16 @@ class Mixture(Generic[T]):
         return same_bits(a, b)
 
     def log_prior(self, params: MixtureParams[T]) -> float:
-        """Return 0: this is maximum likelihood."""
-        return 0.0
+        """Return the log prior density: 0 for maximum likelihood."""
+        return self.family.log_prior(params.components)
 
-    def expected(self, params: MixtureParams[T]) -> MixtureStats:
-        """Return the statistics, of total weight 1, of which `m_step` makes `params`."""
+    def expected(self, params: MixtureParams[T], weight: float = 1.0) -> MixtureStats:
+        """Return the statistics, of this total weight, of which `m_step` makes `params`."""
         return MixtureStats(
             loglik=0.0,
-            weight=1.0,
+            weight=weight,
             pivot=self.family.pivot(params.components),
-            components=self.family.expected(params.components, params.weights),
+            components=self.family.expected(params.components, weight * params.weights),
         )
 
     def free(self, params: MixtureParams[T]) -> FloatArray:

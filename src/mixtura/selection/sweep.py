@@ -52,7 +52,8 @@ def fit_together(
         try:
             estimator._check_enough(few)
             model = estimator._make_model()
-            jobs[i] = [Job(model, start) for start in estimator._make_cold_starts(remembered, model, found)]
+            starts = estimator._make_cold_starts(remembered, model, found.of(model.family))
+            jobs[i] = [Job(model, start) for start in starts]
         except ValueError as error:  # one that cannot be fitted does not end the others
             failures[i] = str(error)
     results = iter(_drive(estimators[0], source, [job for some in jobs for job in some], deadline, checkpoint))

@@ -1,0 +1,207 @@
+"""Conjugate priors of Gaussian components: what is known of them is worth some rows more (formulas P1 to P6).
+
+A prior is measured by what all rows are like as one, so it means the same in metres and in microns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from mixtura._types import FloatArray, IntArray
+from mixtura.families.covariance import Covariance
+from mixtura.families.linalg import quotient
+from mixtura.frame import HORIZON, Frame
+from mixtura.grid import BLOCK_ROWS
+
+# Rows that the default adds to a component: twice the a_n of Chen & Tan, who take 1/n, at n = 2000, but constant, so
+# that it is a prior, the same for rows that come at once or in a stream. No deviation of a component of n rows is
+# below sqrt(ROWS / n) of the data's, 1 % for ten rows. The variance of a healthy one, whose deviation is a share s of
+# the data's, grows by ROWS / (n s^2) of itself: 1e-3 for a hundred rows and a tenth.
+ROWS = 1e-3
+EDGE = 1e-3  # of its variances, added to the data's covariance: columns that depend on others keep some width
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """All rows as one component, in frame coordinates: what priors are measured by.
+
+    Attributes
+    ----------
+    mean : (d,) array
+        Of all rows.
+    covariance, factor : array
+        In the shape that the structure has for one component.
+    """
+
+    mean: FloatArray
+    covariance: FloatArray
+    factor: FloatArray
+
+    @classmethod
+    def unit(cls, structure: Covariance[Any], d: int) -> Self:
+        """Return the standard normal, where no rows are known."""
+        unit = structure.identity(1, d)
+        return cls(mean=np.zeros(d), covariance=unit, factor=unit)
+
+    @classmethod
+    def of(cls, structure: Covariance[Any], frame: Frame, x: FloatArray, weight: FloatArray) -> Self:
+        """Return mean and covariance of weighted rows (n, d), widened a little: no direction is without width."""
+        z, share = frame.enter(x), (weight / weight.sum())[:, None]
+        mean = (share * z).sum(axis=0, keepdims=True)
+        blocks = [slice(row, row + BLOCK_ROWS) for row in range(0, len(z), BLOCK_ROWS)]  # BLAS threads longer ones
+        sums = reduce(add, [structure.moments(z[rows], share[rows], mean) for rows in blocks])
+        unit = structure.identity(1, len(mean[0]))
+        found = structure.estimate(sums, mean, np.zeros_like(mean), unit)
+        variances = structure.variances(found, *mean.shape)[0]
+        constant = variances <= frame.floor**2
+        widened = structure.widen(found, np.where(constant, _lend(variances, constant, frame), EDGE * variances))
+        covariance, factor, _ = structure.factorize(widened, frame.floor)
+        return cls(mean=mean[0], covariance=covariance, factor=factor)
+
+    def select(self, structure: Covariance[Any], columns: IntArray) -> Whole:
+        """Return the same of these columns, in this order."""
+        rest = np.setdiff1d(np.arange(len(self.mean)), columns)
+        factor, _, _ = structure.split_factors(self.factor, columns, rest)
+        return Whole(mean=self.mean[columns], covariance=structure.select(self.covariance, columns), factor=factor)
+
+    def check(self, structure: Covariance[Any], d: int) -> None:
+        """Raise a `ValueError` that names what about this, from elsewhere, cannot be."""
+        shape = structure.shape(1, d)
+        for name, wanted in {"mean": (d,), "covariance": shape, "factor": shape}.items():
+            if (found := getattr(self, name).shape) != wanted:
+                raise ValueError(f"whole.{name}: expected shape {wanted}, found {found}")
+        structure.check_factors(self.covariance, self.factor)
+
+
+def _lend(variances: FloatArray, constant: FloatArray, frame: Frame) -> FloatArray:
+    """Return variances (d,) for constant columns: in the data's units that of the widest column, or 1."""
+    widest = float(np.where(constant, 0.0, np.sqrt(variances) / frame.scale).max())
+    return np.minimum(widest * frame.scale, HORIZON) ** 2 if widest > 0 else np.ones_like(variances)
+
+
+@dataclass(frozen=True, eq=False)
+class PriorRows:
+    """A prior as the rows that it is worth, in frame coordinates.
+
+    Attributes
+    ----------
+    rows : float
+        How many of them each covariance has; above 0.
+    covariance, factor : array
+        Of those rows, in the shape that the structure has for one component.
+    mean_rows : float
+        How many of them each mean has; with 0, nothing is known of the means.
+    mean : (d,) array
+        Of those.
+    """
+
+    rows: float
+    covariance: FloatArray
+    factor: FloatArray
+    mean_rows: float
+    mean: FloatArray
+
+    def update(
+        self,
+        structure: Covariance[Any],
+        counts: FloatArray,
+        pivot: FloatArray,
+        shift: FloatArray,
+        covariances: FloatArray,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the most probable means, less the pivot, and covariances (formulas P2, P3).
+
+        Parameters
+        ----------
+        structure : Covariance
+            Of the covariances.
+        counts : (k,) array
+            Rows of each component.
+        pivot, shift : (k, d) array
+            The means of the rows are ``pivot + shift``.
+        covariances : array
+            Of the rows, about their means.
+        """
+        pull, gaps = self._pull(counts), self.mean - pivot - shift
+        rows = structure.rows_of_each(counts)
+        scatter = rows * covariances + structure.scatter(counts * pull, gaps) + self.rows * self.covariance
+        return shift + pull[:, None] * gaps, scatter / (rows + self._divisor(structure, len(counts)))
+
+    def undo(
+        self,
+        structure: Covariance[Any],
+        counts: FloatArray,
+        pivot: FloatArray,
+        shift: FloatArray,
+        covariances: FloatArray,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return what `update` makes these of: the inverse of P2 and P3; 0 for a component without rows."""
+        pull = self._pull(counts)
+        gaps = (self.mean - pivot - shift) * quotient(counts + self.mean_rows, counts)[:, None]
+        rows = structure.rows_of_each(counts)
+        total = (rows + self._divisor(structure, len(counts))) * covariances
+        scatter = total - structure.scatter(counts * pull, gaps) - self.rows * self.covariance
+        return shift - pull[:, None] * gaps, quotient(scatter, rows)
+
+    def log_density(self, structure: Covariance[Any], means: FloatArray, factors: FloatArray) -> float:
+        """Return the log prior density, 0 at its mode but for the means' part (formula P1)."""
+        k, d = means.shape
+        narrowing = structure.log_det(factors, k, d) - structure.log_det(self.factor, 1, d)
+        trace = structure.repeats(d) * float((self.covariance * structure.precisions(factors)).sum())
+        matrices = structure.n_matrices(k)
+        of_covariances: float = self.rows * (matrices / k * float(narrowing.sum()) + (matrices * d - trace) / 2)
+        if not self.mean_rows:
+            return of_covariances
+        distance = structure.squared_distance(factors, means, self.mean[None])
+        of_means: float = (narrowing - self.mean_rows * distance / 2).sum()
+        return of_covariances + of_means
+
+    def _divisor(self, structure: Covariance[Any], k: int) -> float:
+        """Return what the prior adds to the rows that a covariance is divided by."""
+        return self.rows + (k / structure.n_matrices(k) if self.mean_rows else 0.0)
+
+    def _pull(self, counts: FloatArray) -> FloatArray:
+        """Return the share of the way from the mean of its rows to that of the prior that each mean goes."""
+        return quotient(np.full_like(counts, self.mean_rows), counts + self.mean_rows)
+
+
+class ComponentPrior(ABC):
+    """What is known of Gaussian components before the data are seen."""
+
+    @abstractmethod
+    def rows_for(self, structure: Covariance[Any], whole: Whole, k: int) -> PriorRows:
+        """Return the rows that this prior is worth to each of k components."""
+
+    def select(self, columns: IntArray) -> ComponentPrior:
+        """Return the prior of these columns, in this order."""
+        return self
+
+
+@dataclass(frozen=True)
+class Spread(ComponentPrior):
+    """Components are as wide as the data: each covariance has some rows more, with the covariance of all rows.
+
+    The penalty of Chen & Tan (2009), ``-rows / 2 * (tr(S / Sigma) + log|Sigma|)`` with S the covariance of the data
+    (formula P4). No likelihood is unbounded with it, and rescaled data have the rescaled fit.
+
+    Parameters
+    ----------
+    rows : float, default 0.001
+        How many rows, above 0.
+    """
+
+    rows: float = ROWS
+    name: ClassVar[str] = "spread"
+
+    def __post_init__(self) -> None:
+        if not 0 < float(self.rows) < np.inf:
+            raise ValueError(f"Spread: rows is {self.rows!r}, expected a finite number above 0")
+
+    def rows_for(self, structure: Covariance[Any], whole: Whole, k: int) -> PriorRows:
+        return PriorRows(self.rows, whole.covariance, whole.factor, mean_rows=0.0, mean=whole.mean)
