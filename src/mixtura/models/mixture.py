@@ -242,13 +242,10 @@ class Mixture(Generic[T]):
     def from_resp(self, blank: T, x: FloatArray, resp: FloatArray) -> tuple[MixtureParams[T], Sequence[Event]]:
         """Return the parameters that weighted responsibilities (n, k) of rows imply.
 
-        Where the sums lost digits to a pivot far from the means, they are taken again about these.
+        The sums are taken twice, the second time about the means of the first, so that no digits are lost.
         """
-        sums = self._suffstats(blank, x, resp)
-        better = self.family.refine(sums, blank)
-        if better is not None:
-            blank, sums = better, self._suffstats(better, x, resp)
-        theta, events = self.family.update(sums, blank)
+        theta, _ = self.family.update(self._suffstats(blank, x, resp), blank)
+        theta, events = self.family.update(self._suffstats(theta, x, resp), theta)
         counts = resp.sum(axis=0)
         return MixtureParams(weights=counts / counts.sum(), components=theta), events
 
