@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+import naive
 from cases import CASES
 from mixtura.em import drive
 from mixtura.families import Gaussian
@@ -83,6 +84,32 @@ def gaussian_loglik(mixture, x, w):
     return function
 
 
+def observed_loglik(mixture, x, w):
+    """Return the log-likelihood of rows that lack values as a function of the same coordinates, row by row."""
+    k, d = mixture.means_.shape
+    structure = mixture.covariance_type
+    dense = [np.array(naive.covariance_matrix(mixture.covariances_, structure, a, d)) for a in range(k)]
+    upper = [np.array(naive.cholesky(np.linalg.inv(c)[::-1, ::-1]))[::-1, ::-1] for c in dense]
+    basis = share_basis(mixture.weights_)
+
+    def log_density(row, mean, covariance):
+        here = ~np.isnan(row)
+        gap, block = row[here] - mean[here], covariance[np.ix_(here, here)]
+        return -(gap @ np.linalg.solve(block, gap) + np.log(np.linalg.det(2 * np.pi * block))) / 2
+
+    def function(at):
+        tilt, linear, spread = np.split(at, [k - 1, k - 1 + k * d])
+        linear = linear.reshape(k, d)
+        spread = np.tile(spread, (k, 1)) if structure == "tied" else spread.reshape(k, -1)
+        covariances = [np.linalg.inv(u @ (np.eye(d) - symmetric(e, d, structure)) @ u.T)
+                       for u, e in zip(upper, spread, strict=True)]  # fmt: skip
+        means = [m + c @ u @ h for m, c, u, h in zip(mixture.means_, covariances, upper, linear, strict=True)]
+        densities = [[log_density(row, m, c) for m, c in zip(means, covariances, strict=True)] for row in x]
+        return w @ log_mixture(np.log(mixture.weights_) + basis @ tilt, np.array(densities))
+
+    return function
+
+
 def take(model, params, x, w=None):
     return information(model, params, collect(ArraySource(x, w), model, params))
 
@@ -99,6 +126,20 @@ def test_derivatives_of_a_gaussian_mixture_anywhere(make_mixture, structure, d):
     assert_allclose(found.score, gradient(loglik, start), rtol=1e-10, atol=1e-9)
     curvature = -hessian(loglik, start)
     assert_allclose(found.observed, curvature, rtol=1e-7, atol=1e-8 * np.abs(curvature).max())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_derivatives_where_values_are_missing(make_mixture, structure, share):
+    mixture, x = make_mixture(structure, d=3, k=2)
+    rng = np.random.default_rng(2)
+    x = np.where(rng.random((15, 3)) < share, np.nan, x[:15])
+    x[3] = np.nan  # nothing observed
+    w = rng.integers(0, 3, len(x)) + 0.5
+    found = take(mixture.model_.for_missing(), mixture.params_, x, w)
+    loglik, start = observed_loglik(mixture, x, w), np.zeros(len(found.score))
+    assert_allclose(found.score, gradient(loglik, start), rtol=1e-9, atol=1e-8)
+    curvature = -hessian(loglik, start)
+    assert_allclose(found.observed, curvature, rtol=1e-6, atol=1e-7 * np.abs(curvature).max())
 
 
 def poisson(family, theta, x):

@@ -253,6 +253,24 @@ def test_rows_of_a_cluster():
     assert_allclose(sure.covariance, mixture.standard_errors(x).covariance, rtol=1e-8, atol=1e-14)
 
 
+def test_independent_columns_are_as_sure_as_what_was_observed():
+    x = np.random.default_rng(0).normal(size=(300, 2)) * [1.0, 20.0]
+    x[:100, 0], x[100:150, 1] = np.nan, np.nan
+    sure = GaussianMixture(1, covariance_type="diag", **TIGHT).fit(x).standard_errors(x)
+    variances = np.nanvar(x, axis=0)
+    assert sure.distance < 1e-6
+    assert_allclose(sure.means[0] ** 2, variances / [200, 250], rtol=1e-7)
+    assert_allclose(sure.covariances[0] ** 2, 2 * variances**2 / [200, 250], rtol=1e-7)
+
+
+def test_columns_never_observed_together_do_not_tell_their_covariance():
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    x[:100, 0], x[100:, 1] = np.nan, np.nan
+    mixture = GaussianMixture(1, **TIGHT).fit(x)
+    with pytest.raises(InformationError, match="not positive definite"):
+        mixture.standard_errors(x)
+
+
 # ---------------------------------------------------------------- intervals and the table
 
 
@@ -506,6 +524,11 @@ def test_bad_arguments():
         GaussianMixture(1).standard_errors(x)
     with pytest.raises(InformationError, match="density of 0"):
         mixture.standard_errors(np.concatenate([x, [[1e200, 0.0]]]))
-    x[7, 1] = np.nan
-    with pytest.raises(ValueError, match="row 7, column 1 is nan"):
+    x[7, 1] = np.inf
+    with pytest.raises(ValueError, match="row 7, column 1 is inf"):
         mixture.standard_errors(x)
+    counts = np.arange(10.0)
+    mixture = MixtureModel(Poisson(), 1).fit(counts)
+    counts[3] = np.nan
+    with pytest.raises(ValueError, match="row 3, column 0 is nan"):
+        mixture.standard_errors(counts)

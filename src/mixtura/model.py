@@ -297,7 +297,13 @@ class ExponentialFamily(Protocol):
     """
 
     def unit_scores(self, theta: Any, x: FloatArray, /) -> FloatArray:
-        """Return the derivatives (n, k, p) of each row's log-densities by the p coordinates of each component."""
+        """Return the derivatives (n, k, p) of each row's log-densities by the p coordinates of each component.
+
+        Where a row lacks values, their expectation given what was observed.
+        """
+
+    def unseen(self, theta: Any, x: FloatArray, weight: FloatArray, /) -> FloatArray | float:
+        """Return the sums (k, p, p) of the covariances of these given what was observed, weighted by (n, k); or 0."""
 
     def slots(self, theta: Any, /) -> IntArray:
         """Return the numbers (k, p) of these coordinates; components that share a parameter share its number."""

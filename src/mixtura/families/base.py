@@ -40,6 +40,10 @@ class Composed(ABC, Generic[T]):
         """Return 0: this is maximum likelihood."""
         return 0.0
 
+    def unseen(self, theta: T, x: FloatArray, weight: FloatArray) -> FloatArray | float:
+        """Return 0: rows lack nothing."""
+        return 0.0
+
     def is_interior(self, theta: T) -> bool:
         """Return True: EM leaves any parameters."""
         return True

@@ -220,6 +220,11 @@ class Covariance(ABC, Generic[M]):
     def spread_effects(self, factors: FloatArray, d: int) -> FloatArray:
         """Return the derivative (q, *shape) of the covariances by these coordinates (formula V2)."""
 
+    def basis(self, d: int) -> FloatArray:
+        """Return what these coordinates do to a unit covariance, as symmetric matrices (s, d, d)."""
+        effects = self.spread_effects(self.identity(1, d), d)
+        return np.stack([self.expand(effect, 1, d)[0] for effect in effects])
+
     @abstractmethod
     def entries(self, shape: tuple[int, ...]) -> tuple[BoolArray, BoolArray]:
         """Tell which entries of covariances are not repeated by symmetry, and which are variances."""

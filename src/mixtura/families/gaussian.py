@@ -356,6 +356,10 @@ class Gaussian:
         y = self.covariance.whiten(theta.factors, theta.means, theta.frame.enter(x))
         return np.concatenate([y, self.covariance.spread_scores(y)], axis=2)
 
+    def unseen(self, theta: GaussianParams, x: FloatArray, weight: FloatArray) -> FloatArray | float:
+        """Return 0: rows lack nothing."""
+        return 0.0
+
     def slots(self, theta: GaussianParams) -> IntArray:
         """Return the numbers of the coordinates, those of the means first."""
         k, d = theta.means.shape

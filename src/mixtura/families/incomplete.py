@@ -79,6 +79,46 @@ class IncompleteGaussian(Gaussian):
         completed: Sums = self.covariance.complete(sums, observed.pivot, completion)
         return completed
 
+    def unit_scores(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
+        """Return the expected scores given what was observed (formula V10)."""
+        scores = np.empty((len(x), *self.slots(theta).shape))
+        basis = self.covariance.basis(theta.means.shape[1])
+        for pattern in find_patterns(x):
+            y, unseen = self._whiten(theta, x, pattern)
+            spread = self.covariance.spread_scores(y) + np.einsum("sij,kij->ks", basis, unseen) / 2
+            scores[pattern.rows] = np.concatenate([y, spread], axis=2)
+        return scores
+
+    def unseen(self, theta: GaussianParams, x: FloatArray, weight: FloatArray) -> FloatArray:
+        """Return the sums (k, p, p) of the covariances of the scores given what was observed (formula V10)."""
+        k, d = theta.means.shape
+        basis, p = self.covariance.basis(d), self.slots(theta).shape[1]
+        total = np.zeros((k, p, p))
+        for pattern in find_patterns(x):
+            y, unseen = self._whiten(theta, x, pattern)
+            w = weight[pattern.rows]
+            s0, s1, s2 = w.sum(axis=0), np.einsum("nk,nki->ki", w, y), np.einsum("nk,nki,nkj->kij", w, y, y)
+            turned = basis @ unseen[:, None]  # (k, s, d, d)
+            cross = np.einsum("ksij,kj->kis", np.swapaxes(turned, 2, 3), s1)
+            total[:, :d, :d] += s0[:, None, None] * unseen
+            total[:, :d, d:] += cross
+            total[:, d:, :d] += np.swapaxes(cross, 1, 2)
+            total[:, d:, d:] += np.einsum(
+                "ksij,ktji->kst", turned, s0[:, None, None, None] * turned / 2 + basis @ s2[:, None]
+            )
+        return total
+
+    def _whiten(self, theta: GaussianParams, x: FloatArray, pattern: Pattern) -> tuple[FloatArray, FloatArray]:
+        """Return completed rows (m, k, d) of one pattern, whitened, and the covariances (k, d, d) of these."""
+        k, d = theta.means.shape
+        rows, factors = x[np.ix_(pattern.rows, pattern.given)], self.covariance.expand(theta.factors, k, d)
+        observed, completion = _complete(self, theta, pattern.rest.tobytes())
+        gaps = observed.frame.enter(rows)[:, None, :] - observed.means
+        y = np.einsum("kij,nkj->nki", factors @ completion.lift, gaps)
+        part = factors[:, :, pattern.rest]
+        spread = self.covariance.expand(completion.spread, k, len(pattern.rest))
+        return y, part @ spread @ np.swapaxes(part, 1, 2)
+
     def fused(self, n_components: int, n_features: int) -> bool:
         """Return False: rows that lack values take the composed path."""
         return False

@@ -89,7 +89,9 @@ def _collect_block(
         loglik, resp = model.posterior(params, x)
         unit = informed(model.family).unit_scores(params.components, x)
         gram = _gram(_scores(resp, unit, basis, slots), weight)
-        within = np.stack([_gram(unit[:, a], resp[:, a] * weight) for a in range(len(slots))])
+        shares = resp * weight[:, None]
+        within = np.stack([_gram(unit[:, a], shares[:, a]) for a in range(len(slots))])
+        within[:, 1:, 1:] += informed(model.family).unseen(params.components, x, shares)
     return InformationStats(
         loglik=float(weight @ loglik), weight=float(gram[0, 0]), score=gram[0, 1:], products=gram[1:, 1:], within=within
     )
