@@ -3,6 +3,8 @@
 Derivatives are taken by complex steps, which lose no digits, and differences of these.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -11,6 +13,7 @@ import naive
 from cases import CASES
 from mixtura.em import drive
 from mixtura.families import Gaussian
+from mixtura.families.conjugate import ComponentPrior, PriorRows, Spread
 from mixtura.families.linalg import share_basis
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.models import Mixture
@@ -56,8 +59,8 @@ def symmetric(spread, d, structure):
     return matrix + matrix.T + (np.sqrt(2) - 2) * np.diag(np.diag(matrix))
 
 
-def gaussian_loglik(mixture, x, w):
-    """Return the log-likelihood as a function of the coordinates, up to a constant: they are 0 at the parameters."""
+def gaussian_objective(mixture, x, w, prior=None):
+    """Return log-likelihood and log prior as a function of the coordinates, up to a constant: 0 at the parameters."""
     k, d = mixture.means_.shape
     structure = mixture.covariance_type
     upper = mixture.precisions_cholesky_
@@ -73,13 +76,18 @@ def gaussian_loglik(mixture, x, w):
         tilt, linear, spread = np.split(at, [k - 1, k - 1 + k * d])
         linear = linear.reshape(k, d)
         spread = np.tile(spread, (k, 1)) if structure == "tied" else spread.reshape(k, s)
+        inner = [np.eye(d) - symmetric(part, d, structure) for part in spread]
         densities = np.column_stack([
-            normal_in_natural_coordinates((x - mixture.means_[a]) @ upper[a], linear[a],
-                                          np.eye(d) - symmetric(spread[a], d, structure))
+            normal_in_natural_coordinates((x - mixture.means_[a]) @ upper[a], linear[a], inner[a])
             + np.log(np.diag(upper[a])).sum()
             for a in range(k)
         ])  # fmt: skip
-        return w @ log_mixture(np.log(mixture.weights_) + basis @ tilt, densities)
+        total = w @ log_mixture(np.log(mixture.weights_) + basis @ tilt, densities)
+        if prior is None:
+            return total
+        precisions = [upper[a] @ inner[a] @ upper[a].T for a in range(k)]
+        moves = [np.linalg.solve(precisions[a], upper[a] @ linear[a]) for a in range(k)]
+        return total + log_prior(mixture, prior, mixture.means_ + np.array(moves), precisions)
 
     return function
 
@@ -110,21 +118,49 @@ def observed_loglik(mixture, x, w):
     return function
 
 
+def log_prior(mixture, prior, means, precisions):
+    """Return the log density P1, in the data's own units."""
+    structure, theta = mixture.model_.family.covariance, mixture.params_.components
+    k, d = means.shape
+    rows = prior.rows_for(structure, theta.whole, k)
+    unit = 1 / theta.frame.scale
+    r = structure.expand(rows.covariance, 1, d)[0] * np.outer(unit, unit)
+    m = rows.mean * unit + theta.frame.shift
+    total = 0.0
+    for a, (mean, precision) in enumerate(zip(means, precisions, strict=True)):
+        log_det = np.log(np.linalg.det(r @ precision))
+        if a == 0 or structure.name != "tied":
+            total = total - rows.rows / 2 * (np.trace(r @ precision) - log_det - d)
+        if rows.mean_rows:
+            total = total + log_det / 2 - rows.mean_rows / 2 * (mean - m) @ precision @ (mean - m)
+    return total
+
+
+@dataclass(frozen=True)
+class Pull(ComponentPrior):
+    """A prior of the means, too."""
+
+    def rows_for(self, structure, whole, k):
+        return PriorRows(7.0, whole.covariance, whole.factor, mean_rows=3.0, mean=whole.mean + 0.2)
+
+
 def take(model, params, x, w=None):
     return information(model, params, collect(ArraySource(x, w), model, params))
 
 
 @pytest.mark.parametrize("d", [1, 3])
-def test_derivatives_of_a_gaussian_mixture_anywhere(make_mixture, structure, d):
+@pytest.mark.parametrize("prior", [None, Spread(5.0), Pull()])
+def test_derivatives_of_a_gaussian_mixture_anywhere(make_mixture, structure, prior, d):
     mixture, x = make_mixture(structure, d=d, k=3)
     x = x[:60]
     w = np.random.default_rng(1).integers(0, 4, len(x)).astype(float)
-    found = take(mixture.model_, mixture.params_, x, w)
-    loglik, start = gaussian_loglik(mixture, x, w), np.zeros(len(found.score))
-    assert len(start) == mixture.model_.n_parameters(mixture.params_)
+    model = replace(mixture.model_, family=replace(mixture.model_.family, prior=prior))
+    found = take(model, mixture.params_, x, w)
+    objective, start = gaussian_objective(mixture, x, w, prior), np.zeros(len(found.score))
+    assert len(start) == model.n_parameters(mixture.params_)
     assert np.abs(found.score).max() > 1  # the parameters are no optimum: second derivatives are right beside it, too
-    assert_allclose(found.score, gradient(loglik, start), rtol=1e-10, atol=1e-9)
-    curvature = -hessian(loglik, start)
+    assert_allclose(found.score, gradient(objective, start), rtol=1e-10, atol=1e-9)
+    curvature = -hessian(objective, start)
     assert_allclose(found.observed, curvature, rtol=1e-7, atol=1e-8 * np.abs(curvature).max())
 
 
@@ -135,7 +171,8 @@ def test_derivatives_where_values_are_missing(make_mixture, structure, share):
     x = np.where(rng.random((15, 3)) < share, np.nan, x[:15])
     x[3] = np.nan  # nothing observed
     w = rng.integers(0, 3, len(x)) + 0.5
-    found = take(mixture.model_.for_missing(), mixture.params_, x, w)
+    model = mixture.model_.for_missing()
+    found = take(replace(model, family=replace(model.family, prior=None)), mixture.params_, x, w)
     loglik, start = observed_loglik(mixture, x, w), np.zeros(len(found.score))
     assert_allclose(found.score, gradient(loglik, start), rtol=1e-9, atol=1e-8)
     curvature = -hessian(loglik, start)
@@ -229,7 +266,7 @@ def test_products_are_of_the_scores_of_rows(make_mixture, structure):
     mixture, x = make_mixture(structure, d=2, k=2)
     x, w = x[:20], np.arange(20.0)
     found = take(mixture.model_, mixture.params_, x, w)
-    scores = [gradient(gaussian_loglik(mixture, x[i : i + 1], np.ones(1)), np.zeros(len(found.score)))
+    scores = [gradient(gaussian_objective(mixture, x[i : i + 1], np.ones(1)), np.zeros(len(found.score)))
               for i in range(20)]  # fmt: skip
     expected = sum(weight * np.outer(s, s) for weight, s in zip(w, scores, strict=True))
     assert_allclose(found.products, expected, rtol=1e-9, atol=1e-9)

@@ -17,6 +17,7 @@ from mixtura.families import Bernoulli, Categorical, Exponential, Poisson, Produ
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.information import collect
 from mixtura.models.uncertainty import Estimate, uncertainty
+from mixtura.priors import Spread
 from mixtura.sources import ArraySource
 
 TIGHT = {"tol": 1e-15, "max_iter": 2000, "reg_covar": 0.0, "random_state": 0}
@@ -88,6 +89,23 @@ def test_one_component_by_score_products_and_sandwich():
     scores = mixture.standard_errors(x, kind="scores")
     assert_allclose(scores.means.ravel() ** 2, variance * inverse[0, 0], rtol=1e-9)
     assert_allclose(scores.covariances.ravel() ** 2, 2 * variance**2 * inverse[1, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1e-3, 50.0])
+def test_one_component_with_a_prior(structure, rows):
+    x = overlapping()
+    n, d = x.shape
+    options = {**TIGHT, "reg_covar": "auto", "component_prior": Spread(rows)}
+    mixture = GaussianMixture(1, covariance_type=structure, **options).fit(x)
+    sure, found = mixture.standard_errors(x), mixture.covariances_
+    assert sure.distance < 1e-6  # of the most probable parameters, not of the likeliest
+    if structure in ("full", "tied"):
+        variances, errors = (np.diagonal(values, axis1=-2, axis2=-1) for values in (found, sure.covariances))
+    else:
+        variances, errors = found, sure.covariances
+    assert_allclose(sure.means[0] ** 2, np.broadcast_to(variances.ravel(), d) / n, rtol=1e-9)
+    columns = d if structure == "spherical" else 1
+    assert_allclose(errors**2, 2 * variances**2 / (columns * (n + rows)), rtol=1e-9)
 
 
 def test_one_poisson_component():
@@ -522,8 +540,9 @@ def test_bad_arguments():
             mixture.standard_errors(x).interval(level)
     with pytest.raises(NotFittedError):
         GaussianMixture(1).standard_errors(x)
-    with pytest.raises(InformationError, match="density of 0"):
-        mixture.standard_errors(np.concatenate([x, [[1e200, 0.0]]]))
+    for far in (1e100, 1e150):  # squares of squares overflow, or squares
+        with pytest.raises(InformationError, match="too far from every component"):
+            mixture.standard_errors(np.concatenate([x, [[far, 0.0]]]))
     x[7, 1] = np.inf
     with pytest.raises(ValueError, match="row 7, column 1 is inf"):
         mixture.standard_errors(x)

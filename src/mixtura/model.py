@@ -311,6 +311,12 @@ class ExponentialFamily(Protocol):
     def quantities(self, theta: Any, /) -> Sequence[Quantity]:
         """Return the parameters in the data's own units, with their derivatives by all coordinates."""
 
+    def prior_information(self, theta: Any, /) -> tuple[FloatArray, FloatArray]:
+        """Return the derivatives (q,) of `log_prior` by all coordinates, and minus its second ones: all that there are.
+
+        The prior is conjugate, or none.
+        """
+
     def edges(self, theta: Any, /) -> Sequence[str]:
         """Say of each component, if any, what about it is at the edge of what parameters can be."""
 

@@ -44,6 +44,15 @@ class Composed(ABC, Generic[T]):
         """Return 0: rows lack nothing."""
         return 0.0
 
+    @abstractmethod
+    def n_parameters(self, theta: T) -> int:
+        """Return the number of free parameters of all components."""
+
+    def prior_information(self, theta: T) -> tuple[FloatArray, FloatArray]:
+        """Return zeros, (q,) each: there is no prior."""
+        q = self.n_parameters(theta)
+        return np.zeros(q), np.zeros(q)
+
     def is_interior(self, theta: T) -> bool:
         """Return True: EM leaves any parameters."""
         return True

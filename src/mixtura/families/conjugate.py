@@ -162,6 +162,25 @@ class PriorRows:
         of_means: float = (narrowing - self.mean_rows * distance / 2).sum()
         return of_covariances + of_means
 
+    def information(
+        self, structure: Covariance[Any], means: FloatArray, factors: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the derivatives (k, d + s) of `log_density` by coordinates of unit information, and what it informs.
+
+        The rows of a prior score as any do, at d points that have their covariance; what they inform of each
+        coordinate is their number (formula V9). Components that share a covariance share these, too.
+        """
+        k, d = means.shape
+        share = self.rows * structure.n_matrices(k) / k
+        points = np.sqrt(d) * structure.expand(structure.roots(self.factor), 1, d)[0].T
+        spread = share * structure.spread_scores(structure.whiten(factors, np.zeros_like(means), points)).mean(axis=0)
+        gaps = structure.whiten(factors, means, self.mean[None])
+        if self.mean_rows:
+            spread += structure.spread_scores(np.sqrt(self.mean_rows) * gaps)[0]
+            share += 1.0
+        added = np.hstack([np.full_like(means, self.mean_rows), np.full_like(spread, share)])
+        return np.hstack([self.mean_rows * gaps[0], spread]), added
+
     def _divisor(self, structure: Covariance[Any], k: int) -> float:
         """Return what the prior adds to the rows that a covariance is divided by."""
         return self.rows + (k / structure.n_matrices(k) if self.mean_rows else 0.0)

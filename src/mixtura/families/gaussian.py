@@ -379,6 +379,16 @@ class Gaussian:
             Quantity("covariances", own["covariances_"], by_spread, distinct, positive).among(k * d, 0),
         ]
 
+    def prior_information(self, theta: GaussianParams) -> tuple[FloatArray, FloatArray]:
+        """Return the derivatives of `log_prior` by the coordinates, and what the prior informs of them."""
+        slots = self.slots(theta)
+        totals = np.zeros((2, self.n_parameters(theta)))
+        if self.prior is not None:
+            rows = self.prior.rows_for(self.covariance, theta.whole, len(theta.means))
+            for total, parts in zip(totals, rows.information(self.covariance, theta.means, theta.factors), strict=True):
+                np.add.at(total, slots, parts)
+        return totals[0], totals[1]
+
     def edges(self, theta: GaussianParams) -> list[str]:
         """Name the covariances that are at the floor."""
         _, _, raised = self.covariance.factorize(theta.covariances, theta.frame.floor * AT_THE_FLOOR)

@@ -210,6 +210,11 @@ class Product(Composed[Parts]):
             for q in part
         ]
 
+    def prior_information(self, theta: Parts) -> tuple[FloatArray, FloatArray]:
+        """Return what the priors of the parts tell, part after part."""
+        slopes, added = zip(*self._each(lambda family, t: informed(family).prior_information(t), theta), strict=True)
+        return np.concatenate(slopes), np.concatenate(added)
+
     def edges(self, theta: Parts) -> list[str]:
         """Say of each part what is at the edge."""
         found = self._each(lambda family, t: informed(family).edges(t), theta)

@@ -51,16 +51,19 @@ class Information:
     complete : (q,) array
         The diagonal of the information if all components were known; beside it there is nothing.
     observed : (q, q) array
-        Less what is lost: minus the second derivative of the log-likelihood.
+        Less what is lost: minus the second derivative of the objective.
     products : (q, q) array
         Sum of the outer products of the rows' scores.
+    prior : (q,) array
+        What a prior adds to the diagonal; it is in `complete` and `observed` already.
     score : (q,) array
-        Derivative of the log-likelihood.
+        Derivative of the objective.
     """
 
     complete: FloatArray
     observed: FloatArray
     products: FloatArray
+    prior: FloatArray
     score: FloatArray
 
 
@@ -131,11 +134,12 @@ def _products(rows: FloatArray, weight: FloatArray) -> FloatArray:
 
 
 def information(model: Mixture[Any], params: MixtureParams[Any], stats: InformationStats) -> Information:
-    """Return the information that sums over rows amount to (formula V1)."""
+    """Return the information that sums over rows amount to, with that of the prior (formulas V1, V9)."""
     basis, slots = share_basis(params.weights), _slots(model, params)
     k, free = basis.shape
-    complete = np.zeros(len(stats.score))
-    complete[:free] = stats.weight
+    slope, prior = (np.pad(part, (free, 0)) for part in informed(model.family).prior_information(params.components))
+    complete = prior.copy()
+    complete[:free] += stats.weight
     expected = np.zeros_like(stats.products)  # of the product of the complete score, given the row
     for a in range(k):
         places = np.concatenate([np.arange(free), free + slots[a]])
@@ -148,7 +152,8 @@ def information(model: Mixture[Any], params: MixtureParams[Any], stats: Informat
         complete=complete,
         observed=(observed + observed.T) / 2,
         products=(stats.products + stats.products.T) / 2,
-        score=stats.score,
+        prior=prior,
+        score=stats.score + slope,
     )
 
 

@@ -175,7 +175,9 @@ def uncertainty(
         If the sums are not finite, or the information is not positive definite.
     """
     if not (np.isfinite(stats.loglik) and stats.is_finite()):
-        raise InformationError("a row has a density of 0 under every component: these are not the rows of the fit")
+        raise InformationError(
+            "a row lies too far from every component to tell anything: these are not the rows of the fit"
+        )
     found, chosen = information(model, params, stats), KINDS[kind]
     inverse = _invert(chosen.curvature(found), found.complete)
     if inverse is None:
@@ -211,9 +213,13 @@ def _robust(inverse: FloatArray, found: Information) -> FloatArray:
     return inverse @ found.products @ inverse
 
 
+def _products(found: Information) -> FloatArray:
+    return found.products + np.diag(found.prior)
+
+
 KINDS = {
     "observed": Kind("the observed information", attrgetter("observed"), _plain, ELSE_SCORES),
-    "scores": Kind("the outer products of the scores", attrgetter("products"), _plain),
+    "scores": Kind("the outer products of the scores", _products, _plain),
     "sandwich": Kind("the sandwich of observed information and scores", attrgetter("observed"), _robust, ELSE_SCORES),
 }  # formulas V1 and V6
 
