@@ -15,10 +15,14 @@ from mixtura.families import (
     Diag,
     Exponential,
     Full,
+    Gamma,
     Gaussian,
+    LogNormal,
+    NegativeBinomial,
     Poisson,
     Product,
     Spherical,
+    StudentT,
     Tied,
 )
 from mixtura.models import Mixture, MixtureParams
@@ -43,6 +47,8 @@ class Case:
         Which maps of the data the update commutes with: "columns" (a scale each), "common" (one), or "".
     values : callable
         Returns values of the model's family that stand for rows, to start from, where rows are no such values.
+    method : str
+        How it starts.
     """
 
     model: Mixture[Any]
@@ -50,15 +56,16 @@ class Case:
     directions: Callable[[Any, np.random.Generator], Iterator[Callable[[float], Any]]]
     affine: str = ""
     values: Callable[[Any], Any] = lambda rows: rows
+    method: str = "random_from_data"
 
     def rows(self, n: int, seed: int = 0) -> Any:
         return self.draw(np.random.default_rng(seed), n)
 
     def start(self, x: Any, seed: int = 1) -> MixtureParams[Any]:
-        """Return a start at random rows, far from any optimum."""
+        """Return a start far from any optimum."""
         source = ArraySource(self.values(x))
         found = init.survey(source, self.model.family)
-        return init.start(source, self.model, found, "random_from_data", np.random.default_rng(seed))
+        return init.start(source, self.model, found, self.method, np.random.default_rng(seed))
 
 
 def normal_rows(d: int) -> Callable[[np.random.Generator, int], Any]:
@@ -147,10 +154,10 @@ def free_directions(model: Mixture[Any]) -> Callable[[Any, np.random.Generator],
     return directions
 
 
-def family_case(family: Any, draw: Callable[[np.random.Generator, Any], Any]) -> Case:
+def family_case(family: Any, draw: Callable[[np.random.Generator, Any], Any], **options: Any) -> Case:
     """Return the case of three components of a family; `draw` returns a row for each label."""
     model = Mixture(family, 3)
-    return Case(model, lambda rng, n: draw(rng, rng.integers(0, 3, n)), free_directions(model))
+    return Case(model, lambda rng, n: draw(rng, rng.integers(0, 3, n)), free_directions(model), **options)
 
 
 def answer_rows(rng: np.random.Generator, labels: Any) -> Any:
@@ -171,6 +178,27 @@ def waiting_rows(rng: np.random.Generator, labels: Any) -> Any:
     return rng.exponential(means[labels])
 
 
+def size_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return positive numbers of two columns, in one of which a shape is less than 1."""
+    shapes = np.array([[0.7, 20.0], [4.0, 3.0], [9.0, 2.0]])
+    means = np.array([[3.0, 20.0], [9.0, 4.0], [12.0, 20.0]])
+    return rng.gamma(shapes[labels], (means / shapes)[labels])
+
+
+def visit_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return counts of two columns that vary much more than Poisson ones: else EM on their rates takes thousands."""
+    means = np.array([[20.0, 200.0], [150.0, 25.0], [400.0, 500.0]])
+    sizes = np.array([[1.5], [3.0], [4.0]])
+    return rng.poisson(rng.gamma(sizes[labels], means[labels] / sizes[labels])).astype(np.float64)
+
+
+def heavy_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return two columns with heavy tails."""
+    means, dofs = np.array([[0.0, 0.0], [9.0, -6.0], [-8.0, -9.0]]), np.array([1.5, 2.5, 4.0])
+    noise = rng.normal(size=(len(labels), 2)) * np.array([0.6, 1.2, 1.0])[labels, None]
+    return means[labels] + noise * np.sqrt(dofs[labels] / rng.chisquare(dofs[labels]))[:, None]
+
+
 def mixed_rows(rng: np.random.Generator, labels: Any) -> Any:
     """Return two correlated numbers, a category, a count, and two answers."""
     numbers = rng.normal(size=(len(labels), 2)) @ [[1.0, 0.5], [0.0, 1.0]] + labels[:, None] * [3.0, -2.0]
@@ -180,6 +208,8 @@ def mixed_rows(rng: np.random.Generator, labels: Any) -> Any:
 
 
 MIXED = Product([Gaussian(Full()), Categorical(4), Poisson(), Bernoulli()], [2, 1, 1, 2])
+
+FAR_APART = {"method": "k-means++"}  # else an outlier may start a component that it has to itself
 
 CASES: dict[str, Case] = {
     "gaussian-1d": Case(Mixture(Gaussian(Full()), 3), normal_rows(1), gaussian_directions, "columns"),
@@ -195,5 +225,11 @@ CASES: dict[str, Case] = {
     "bernoulli": family_case(Bernoulli(), answer_rows),
     "categorical": family_case(Categorical(4), choice_rows),
     "exponential": family_case(Exponential(), waiting_rows),
+    "gamma": family_case(Gamma(), size_rows),
+    "negative-binomial": family_case(NegativeBinomial(), visit_rows),
+    "student-t": family_case(StudentT(), heavy_rows, **FAR_APART),
+    "student-t-diag": family_case(StudentT(Diag()), heavy_rows, **FAR_APART),
+    "student-t-spherical": family_case(StudentT(Spherical()), heavy_rows, **FAR_APART),
+    "log-normal": replace(family_case(LogNormal(), size_rows), draw=lambda rng, n: np.exp(normal_rows(2)(rng, n) / 3)),
     "product": family_case(MIXED, mixed_rows),
 }

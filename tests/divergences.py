@@ -1,12 +1,18 @@
 """Kullback-Leibler divergences of components, from the textbook: what the metric of a family is the curvature of."""
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import digamma, gammaln
+from scipy.stats import nbinom
 
 from mixtura.families.bernoulli import BernoulliParams
 from mixtura.families.categorical import CategoricalParams
 from mixtura.families.exponential import ExponentialParams
+from mixtura.families.gamma import GammaParams
 from mixtura.families.gaussian import GaussianParams
+from mixtura.families.negative_binomial import NegativeBinomialParams
 from mixtura.families.poisson import PoissonParams
+from mixtura.families.student_t import StudentTParams
 
 
 def of_mixtures(p, q):
@@ -59,10 +65,51 @@ def of_waits(p, q):
     return (np.log(q.means / p.means) + p.means / q.means - 1).sum(axis=1)
 
 
+def of_gammas(p, q):
+    return of_shapes(p.shapes, p.means, q.shapes, q.means).sum(axis=1)
+
+
+def of_shapes(a, mean_a, b, mean_b):
+    """Return those of gamma distributions from their shapes and means."""
+    rate_a, rate_b = a / mean_a, b / mean_b
+    logs = b * np.log(rate_a / rate_b) + gammaln(b) - gammaln(a)
+    return (a - b) * digamma(a) + logs + a * (rate_b - rate_a) / rate_a
+
+
+def of_visits(p, q):
+    """Return that of counts at the same size, and that of the rates which rows have, about the mean."""
+    x = np.arange(3000)[:, None, None]
+    a, b = (nbinom(p.sizes, p.sizes / (p.sizes + theta.means)) for theta in (p, q))
+    of_counts = (a.pmf(x) * (a.logpmf(x) - b.logpmf(x))).sum(axis=0)
+    return (of_counts + of_shapes(p.sizes, 1.0, q.sizes, 1.0)).sum(axis=1)
+
+
+def of_heavy_tails(p, q):
+    """Return that of rows and their precisions, whose mean under q is the least favourable one."""
+    k, d = p.normal.means.shape
+    total = np.zeros(k)
+    for j in range(k):
+        s, t = (dense(theta.normal.covariances, j, k, d) for theta in (p, q))
+        gap = p.normal.means[j] - q.normal.means[j]
+        inverse = np.linalg.inv(t)
+        logs = np.linalg.slogdet(t)[1] - np.linalg.slogdet(s)[1]
+
+        def divergence(log_mean, j=j, s=s, gap=gap, inverse=inverse, logs=logs):
+            mean = np.exp(log_mean)  # the matrix that goes with precisions of this mean is larger by it
+            of_rows = ((np.trace(inverse @ s) + gap @ inverse @ gap) / mean - d + logs + d * log_mean) / 2
+            return of_rows + of_shapes(p.dofs[j] / 2, 1.0, q.dofs[j] / 2, mean)
+
+        total[j] = minimize_scalar(divergence, bounds=(-0.01, 0.01), method="bounded", options={"xatol": 1e-9}).fun
+    return total
+
+
 OF = {
     GaussianParams: of_gaussians,
     PoissonParams: of_rates,
     BernoulliParams: of_answers,
     CategoricalParams: of_categories,
     ExponentialParams: of_waits,
+    GammaParams: of_gammas,
+    NegativeBinomialParams: of_visits,
+    StudentTParams: of_heavy_tails,
 }

@@ -32,6 +32,8 @@ def test_jobs(tmp_path, monkeypatch, capsys):
 def test_families(tmp_path, monkeypatch):
     names = run_page("families.md", tmp_path, monkeypatch)
     voters = names["voters"]
+    robust = names["robust"]
+    np.testing.assert_allclose(robust.locations_[np.argsort(robust.locations_[:, 0])], [[0, 0], [6, 3]], atol=0.2)
     order = np.argsort(voters.weights_)
     np.testing.assert_allclose(voters.weights_[order], [0.4, 0.6], atol=0.06)
     np.testing.assert_allclose(voters.parts_[0]["probs_"][order], names["truth"], atol=0.1)

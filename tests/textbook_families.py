@@ -35,6 +35,26 @@ def poisson(found, x):
     return by_column(stats.poisson(found["rates_"]), x)
 
 
+def gamma(found, x):
+    return by_column(stats.gamma(found["shapes_"], scale=1 / found["rates_"]), x)
+
+
+def negative_binomial(found, x):
+    sizes = found["sizes_"]
+    return by_column(stats.nbinom(sizes, sizes / (sizes + found["means_"])), x)
+
+
+def student_t(found, x):
+    triples = zip(found["locations_"], found["scales_"], found["dofs_"], strict=True)
+    d = x.shape[1]
+    matrix = {0: lambda s: s * np.eye(d), 1: np.diag, 2: np.asarray}
+    return np.column_stack([stats.multivariate_t(m, matrix[np.ndim(s)](s), nu).logpdf(x) for m, s, nu in triples])
+
+
+def log_normal(found, x):
+    return gaussian(found, np.log(x)) - np.log(x).sum(axis=1)[:, None]
+
+
 def mixed(found, x):
     """That of `cases.MIXED`: two numbers, a category, a count, two answers."""
     numbers, category, count, answers = found["parts_"]
@@ -50,5 +70,11 @@ LOG_DENSITY = {
     "bernoulli": bernoulli,
     "categorical": categorical,
     "exponential": exponential,
+    "gamma": gamma,
+    "negative-binomial": negative_binomial,
+    "student-t": student_t,
+    "student-t-diag": student_t,
+    "student-t-spherical": student_t,
+    "log-normal": log_normal,
     "product": mixed,
 }

@@ -5,9 +5,13 @@ from mixtura.families.categorical import Categorical
 from mixtura.families.diag import Diag, Spherical
 from mixtura.families.exponential import Exponential
 from mixtura.families.full import Full, Tied
+from mixtura.families.gamma import Gamma
 from mixtura.families.gaussian import Gaussian
+from mixtura.families.lognormal import LogNormal
+from mixtura.families.negative_binomial import NegativeBinomial
 from mixtura.families.poisson import Poisson
 from mixtura.families.product import Product
+from mixtura.families.student_t import StudentT
 
 __all__ = [
     "Bernoulli",
@@ -15,9 +19,13 @@ __all__ = [
     "Diag",
     "Exponential",
     "Full",
+    "Gamma",
     "Gaussian",
+    "LogNormal",
+    "NegativeBinomial",
     "Poisson",
     "Product",
     "Spherical",
+    "StudentT",
     "Tied",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from numbers import Integral
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -183,6 +184,11 @@ def expect(name: str, values: FloatArray, shape: tuple[int, ...], good: BoolArra
     """Raise a `ValueError` unless parameters from elsewhere have their shape and are what `words` say."""
     if values.shape != shape or not np.all(good):
         raise ValueError(f"{name}: expected {shape} {words}")
+
+
+def digest(*arrays: FloatArray) -> str:
+    """Return a short text that differs where the arrays differ."""
+    return blake2b(b"".join(array.tobytes() for array in arrays), digest_size=8).hexdigest()
 
 
 def whole_from_1(name: str, value: Any) -> int:

@@ -201,6 +201,10 @@ class Covariance(ABC, Generic[M]):
         """Return ``log |L_k|`` as (k,)."""
 
     @abstractmethod
+    def log_det_slopes(self, k: int, d: int) -> FloatArray:
+        """Return the derivative (k, q) of ``log |L_k|`` by the coordinates `free`, in which it is linear."""
+
+    @abstractmethod
     def whiten(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         """Return ``L_k (z - mu_k)`` as (n, k, d)."""
 

@@ -111,6 +111,9 @@ class Diag(Covariance[Moments]):
         total: FloatArray = np.log(factors).sum(axis=1)
         return total
 
+    def log_det_slopes(self, k: int, d: int) -> FloatArray:
+        return np.repeat(np.eye(k), d, axis=1)
+
     def whiten(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return (z[:, None, :] - means) * factors.reshape(len(means), -1)
 
@@ -212,6 +215,9 @@ class Spherical(Diag):
 
     def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
         return d * np.log(factors)
+
+    def log_det_slopes(self, k: int, d: int) -> FloatArray:
+        return d * np.eye(k)
 
     def spread_scores(self, y: FloatArray) -> FloatArray:
         total: FloatArray = super().spread_scores(y).sum(axis=2, keepdims=True) / np.sqrt(y.shape[2])

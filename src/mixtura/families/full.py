@@ -166,6 +166,9 @@ class Full(_Matrices[Moments]):
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.column_stack([_norm((z - m) @ f.T) for m, f in zip(means, factors, strict=True)])
 
+    def log_det_slopes(self, k: int, d: int) -> FloatArray:
+        return np.asarray(np.kron(np.eye(k), pack_lower(np.eye(d))), dtype=np.float64)
+
     def whiten(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.stack([(z - m) @ f.T for m, f in zip(means, factors, strict=True)], axis=1)
 
@@ -271,6 +274,9 @@ class Tied(_Matrices[PooledMoments]):
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.column_stack([_norm((z - m) @ factors.T) for m in means])
+
+    def log_det_slopes(self, k: int, d: int) -> FloatArray:
+        return np.tile(pack_lower(np.eye(d)), (k, 1))
 
     def whiten(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return np.stack([(z - m) @ factors.T for m in means], axis=1)

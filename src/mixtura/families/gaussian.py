@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from hashlib import blake2b
 from math import log, pi, sqrt
 from typing import Any, ClassVar
 
 import numpy as np
 
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
+from mixtura.families.base import digest
 from mixtura.families.conjugate import ComponentPrior, Whole
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
@@ -223,8 +223,7 @@ class Gaussian:
 
     def pivot(self, theta: GaussianParams) -> str:
         """Digest the point about which moments are taken."""
-        parts = (theta.frame.shift, theta.frame.scale, theta.pivot)
-        return blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest()
+        return digest(theta.frame.shift, theta.frame.scale, theta.pivot)
 
     def sample(self, theta: GaussianParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row from the component named by each of `labels` (n,)."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import lgamma
 from typing import ClassVar
 
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Separable, expect, is_whole
+from mixtura.families.counts import log_factorial
 from mixtura.families.powers import log_powers
 from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
@@ -93,10 +93,3 @@ class Poisson(Standardized[PoissonParams], Separable[PoissonParams]):
     def check(self, theta: PoissonParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` if rates from elsewhere have a wrong shape or sign."""
         expect("rates", theta.rates, (n_components, n_features), theta.rates >= 0, "numbers from 0")
-
-
-def log_factorial(x: FloatArray) -> FloatArray:
-    """Return log x! of counts, evaluating each distinct count once."""
-    values, where = np.unique(x, return_inverse=True)
-    logs = np.array([lgamma(value + 1.0) for value in values])
-    return logs[where].reshape(x.shape)

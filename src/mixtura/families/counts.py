@@ -1,0 +1,25 @@
+"""Functions of counts, which come again and again: evaluated once for each distinct one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from mixtura._types import FloatArray
+
+
+def log_factorial(x: FloatArray) -> FloatArray:
+    """Return log x! of counts."""
+    from scipy.special import gammaln
+
+    values, where = np.unique(x, return_inverse=True)
+    logs: FloatArray = gammaln(values + 1.0)[where].reshape(x.shape)
+    return logs
+
+
+def by_column(x: FloatArray, function: Callable[[FloatArray, int], FloatArray]) -> Iterator[FloatArray]:
+    """Yield ``function(x[:, j, None], j)``, (n, ...), for each column j of rows (n, d)."""
+    for j, column in enumerate(x.T):
+        values, where = np.unique(column, return_inverse=True)
+        yield function(values[:, None], j)[where]

@@ -1,0 +1,139 @@
+"""The log-normal family: positive numbers whose logarithms are normal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.families.base import Composed
+from mixtura.families.covariance import Covariance
+from mixtura.families.full import Full
+from mixtura.families.gaussian import Gaussian, GaussianParams
+from mixtura.frame import Frame
+from mixtura.model import Event, Quantity
+from mixtura.stats import Sums
+
+
+@dataclass(frozen=True)
+class LogNormal(Composed[GaussianParams]):
+    """Positive numbers whose logarithms are multivariate normal (formula D15): `Gaussian` on logarithms.
+
+    A fitted mixture has ``means_`` and ``covariances_`` of the logarithms.
+
+    Parameters
+    ----------
+    covariance : Covariance
+        `Full()`, `Tied()`, `Diag()` or `Spherical()`, of the logarithms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mixtura import MixtureModel
+    >>> from mixtura.families import LogNormal
+    >>> fitted = MixtureModel(LogNormal()).fit(np.exp([0.0, 1.0, 2.0, 3.0]))
+    >>> fitted.means_.round(9).tolist(), fitted.covariances_.round(9).tolist()
+    ([[1.5]], [[[1.25]]])
+    """
+
+    covariance: Covariance[Any] = field(default_factory=Full)
+    name: ClassVar[str] = "log-normal"
+    support: ClassVar[str] = "positive numbers"
+    params_type: ClassVar[type[GaussianParams]] = GaussianParams
+
+    def __post_init__(self) -> None:
+        Gaussian(self.covariance)  # checks it
+
+    @property
+    def _normal(self) -> Gaussian:
+        """The family of the logarithms."""
+        return Gaussian(self.covariance)
+
+    def in_support(self, x: FloatArray) -> BoolArray:
+        """Tell which values (n, d) are positive numbers."""
+        return np.isfinite(x) & (x > 0)
+
+    def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray) -> Frame:
+        """Choose the frame of the logarithms."""
+        return self._normal.frame(np.log(low), np.log(high), np.log(centre))
+
+    def log_density(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
+        """Return the (n, k) log-densities (formula D15)."""
+        logs = np.log(x)
+        density: FloatArray = self._normal.log_density(theta, logs) - logs.sum(axis=1)[:, None]
+        return density
+
+    def suffstats(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
+        """Return the moments of the logarithms about the pivot."""
+        return self._normal.suffstats(theta, np.log(x), resp)
+
+    def unit_scores(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
+        """Return those of the logarithms."""
+        return self._normal.unit_scores(theta, np.log(x))
+
+    def sample(self, theta: GaussianParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
+        """Draw one row from the component named by each of `labels` (n,)."""
+        rows: FloatArray = np.exp(self._normal.sample(theta, labels, rng))
+        return rows
+
+    # The rest is that of the logarithms, in which the parameters are.
+
+    def blank(self, frame: Frame, n_components: int, whole: None = None) -> GaussianParams:
+        return self._normal.blank(frame, n_components)
+
+    def expected(self, theta: GaussianParams, counts: FloatArray) -> Sums:
+        return self._normal.expected(theta, counts)
+
+    def update(self, sums: Sums, theta: GaussianParams) -> tuple[GaussianParams, list[Event]]:
+        return self._normal.update(sums, theta)
+
+    def free(self, theta: GaussianParams) -> FloatArray:
+        return self._normal.free(theta)
+
+    def from_free(self, vector: FloatArray, like: GaussianParams) -> GaussianParams | None:
+        return self._normal.from_free(vector, like)
+
+    def metric(self, theta: GaussianParams, weights: FloatArray, step: FloatArray) -> FloatArray:
+        return self._normal.metric(theta, weights, step)
+
+    def inverse_metric(self, theta: GaussianParams, weights: FloatArray, gradient: FloatArray) -> FloatArray:
+        return self._normal.inverse_metric(theta, weights, gradient)
+
+    def refine(self, sums: Sums, theta: GaussianParams) -> GaussianParams | None:
+        return self._normal.refine(sums, theta)
+
+    def pivot(self, theta: GaussianParams) -> str:
+        return self._normal.pivot(theta)
+
+    def take(self, theta: GaussianParams, components: IntArray) -> GaussianParams:
+        return self._normal.take(theta, components)
+
+    def spread(self, theta: GaussianParams) -> FloatArray:
+        return self._normal.spread(theta)
+
+    def part(self, theta: GaussianParams, a: int, b: int) -> GaussianParams:
+        return self._normal.part(theta, a, b)
+
+    def slots(self, theta: GaussianParams) -> IntArray:
+        return self._normal.slots(theta)
+
+    def quantities(self, theta: GaussianParams) -> list[Quantity]:
+        return self._normal.quantities(theta)
+
+    def edges(self, theta: GaussianParams) -> list[str]:
+        return self._normal.edges(theta)
+
+    def n_features(self, theta: GaussianParams) -> int:
+        return self._normal.n_features(theta)
+
+    def n_parameters(self, theta: GaussianParams) -> int:
+        return self._normal.n_parameters(theta)
+
+    def attributes(self, theta: GaussianParams) -> dict[str, FloatArray]:
+        own = self._normal.attributes(theta)
+        return {name: own[name] for name in ("means_", "covariances_")}
+
+    def check(self, theta: GaussianParams, n_components: int, n_features: int) -> None:
+        self._normal.check(theta, n_components, n_features)

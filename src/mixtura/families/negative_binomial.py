@@ -1,0 +1,155 @@
+"""The negative binomial family: counts that vary more than Poisson ones, independent in each column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.families.base import Separable, expect, is_whole
+from mixtura.families.counts import by_column, log_factorial
+from mixtura.families.linalg import ratio
+from mixtura.families.powers import log_powers
+from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
+from mixtura.frame import Frame
+from mixtura.model import Event
+from mixtura.stats import Sums
+
+LARGEST_SIZE = 2.0**40  # from here on the counts are Poisson to rounding
+LEAST_GAP = 0.5 / LARGEST_SIZE
+
+
+@dataclass(frozen=True, eq=False)
+class NegativeBinomialParams:
+    """Means and sizes of k components in d columns, (k, d); the variance is ``mean + mean**2 / size``."""
+
+    means: FloatArray
+    sizes: FloatArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NegativeBinomialSums(Sums):
+    """Sums over rows.
+
+    Attributes
+    ----------
+    s0 : (k,) array
+        Of the responsibilities r.
+    s1 : (k, d) array
+        Of ``r x``.
+    logs : (k, d) array
+        Of ``r (psi(x + size) - log size)``: the expected logarithm of the row's rate, up to what no row changes.
+    """
+
+    s0: FloatArray
+    s1: FloatArray
+    logs: FloatArray
+
+
+@dataclass(frozen=True)
+class NegativeBinomial(Separable[NegativeBinomialParams]):
+    """Independent negative binomial counts in each column (formulas D13, D14).
+
+    A fitted mixture has ``means_`` and ``sizes_`` (k, d); in SciPy's terms n is the size and p is size / (size + mean).
+    Each count is Poisson with a rate of its own, which is gamma-distributed. The update takes the maximum for the
+    means, and for the sizes an EM step on these rates, which never lowers the likelihood, by Newton's method.
+    Counts that vary no more than Poisson ones have no finite size; it then grows up to 2**40.
+
+    Examples
+    --------
+    >>> from mixtura import MixtureModel
+    >>> from mixtura.families import NegativeBinomial
+    >>> fitted = MixtureModel(NegativeBinomial(), tol=1e-9).fit([0, 1, 2, 5, 12])
+    >>> fitted.means_.tolist(), fitted.sizes_.round(2).tolist()
+    ([[4.0]], [[0.9]])
+    """
+
+    name: ClassVar[str] = "negative binomial"
+    support: ClassVar[str] = "whole numbers from 0"
+    params_type: ClassVar[type[NegativeBinomialParams]] = NegativeBinomialParams
+
+    def in_support(self, x: FloatArray) -> BoolArray:
+        """Tell which values (n, d) are counts."""
+        return is_whole(x)
+
+    def blank(self, frame: Frame, n_components: int, whole: None = None) -> NegativeBinomialParams:
+        """Return unit means and sizes."""
+        unit = np.ones((n_components, len(frame.shift)))
+        return NegativeBinomialParams(means=unit, sizes=unit)
+
+    def log_density(self, theta: NegativeBinomialParams, x: FloatArray) -> FloatArray:
+        """Return the (n, k) log-probabilities (formula D13); a mean of 0 allows only counts of 0."""
+
+        def excess(count: FloatArray, j: int) -> FloatArray:
+            mean, size = theta.means[:, j], theta.sizes[:, j]
+            terms: FloatArray = log_rising(size, count) - (count + size) * np.log1p(mean / size)
+            return terms
+
+        density: FloatArray = log_powers(x, theta.means) - log_factorial(x).sum(axis=1)[:, None]
+        for term in by_column(x, excess):
+            density += term
+        return density
+
+    def suffstats(self, theta: NegativeBinomialParams, x: FloatArray, resp: FloatArray) -> NegativeBinomialSums:
+        """Return the counts, the sums, and the sums of expected logarithms of rates."""
+
+        def log_rates(count: FloatArray, j: int) -> FloatArray:
+            size = theta.sizes[:, j]
+            return np.log1p(count / size) - log_less_digamma(count + size)
+
+        logs = [(resp * term).sum(axis=0) for term in by_column(x, log_rates)]
+        return NegativeBinomialSums(s0=resp.sum(axis=0), s1=resp.T @ x, logs=np.column_stack(logs))
+
+    def expected(self, theta: NegativeBinomialParams, counts: FloatArray) -> NegativeBinomialSums:
+        """Return the sums of which `update` makes `theta` (formula B1)."""
+        logs = np.log1p(theta.means / theta.sizes) - log_less_digamma(theta.sizes)
+        return NegativeBinomialSums(s0=counts, s1=counts[:, None] * theta.means, logs=counts[:, None] * logs)
+
+    def update(
+        self, sums: NegativeBinomialSums, theta: NegativeBinomialParams
+    ) -> tuple[NegativeBinomialParams, list[Event]]:
+        """Return the means, and the sizes by an EM step on the rates of the rows (formula D14)."""
+        means = ratio(sums.s1, sums.s0, theta.means)
+        gap = np.log1p(means / theta.sizes) - ratio(sums.logs, sums.s0, 0.0)
+        sizes = gamma_shape(np.maximum(gap, LEAST_GAP))
+        told = (sums.s0[:, None] > 0) & (means > 0)  # zeros alone tell nothing of a size
+        return NegativeBinomialParams(means=means, sizes=np.where(told, sizes, theta.sizes)), []
+
+    def is_interior(self, theta: NegativeBinomialParams) -> bool:
+        """Tell whether no mean is 0."""
+        return bool((theta.means > 0).all())
+
+    def take(self, theta: NegativeBinomialParams, components: IntArray) -> NegativeBinomialParams:
+        """Return the parameters of these components, in this order."""
+        return NegativeBinomialParams(means=theta.means[components], sizes=theta.sizes[components])
+
+    def coordinates(self, theta: NegativeBinomialParams) -> FloatArray:
+        """Return the roots of the means, twice (D7), and the logarithms of the sizes."""
+        return np.stack([2 * np.sqrt(theta.means), np.log(theta.sizes)])
+
+    def from_coordinates(self, coordinates: FloatArray, like: NegativeBinomialParams) -> NegativeBinomialParams:
+        """Return the parameters with these coordinates; a size that is too large is no number."""
+        sizes = np.exp(coordinates[1])
+        sizes = np.where(sizes < LARGEST_SIZE, sizes, np.nan)
+        return NegativeBinomialParams(means=coordinates[0] ** 2 / 4, sizes=sizes)
+
+    def information(self, theta: NegativeBinomialParams) -> FloatArray:
+        """Return that of counts about the roots of means, and that of rates about the logarithms of sizes (D14)."""
+        return np.stack([theta.sizes / (theta.sizes + theta.means), shape_information(theta.sizes)])
+
+    def sample(self, theta: NegativeBinomialParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
+        """Draw one row of counts from the component named by each of `labels` (n,)."""
+        rates = rng.gamma(theta.sizes[labels], (theta.means / theta.sizes)[labels])
+        return rng.poisson(rates).astype(np.float64)
+
+    def attributes(self, theta: NegativeBinomialParams) -> dict[str, FloatArray]:
+        """Return means and sizes."""
+        return {"means_": theta.means.copy(), "sizes_": theta.sizes.copy()}
+
+    def check(self, theta: NegativeBinomialParams, n_components: int, n_features: int) -> None:
+        """Raise a `ValueError` if parameters from elsewhere have a wrong shape or sign."""
+        shape = (n_components, n_features)
+        expect("means", theta.means, shape, theta.means >= 0, "numbers from 0")
+        expect("sizes", theta.sizes, shape, theta.sizes > 0, "positive numbers")

@@ -1,0 +1,221 @@
+"""The multivariate t family: real numbers with heavy tails, of which no outlier takes hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.families.base import Composed, expect
+from mixtura.families.covariance import Covariance, Moments
+from mixtura.families.full import Full, Tied
+from mixtura.families.gaussian import Gaussian, GaussianParams
+from mixtura.families.linalg import ratio
+from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
+from mixtura.frame import Frame
+from mixtura.model import Event
+from mixtura.stats import Sums
+
+LARGEST_DOF = 2.0**30  # from here on a component is normal, to nine digits
+FIRST_DOF = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class StudentTParams:
+    """Locations and scale matrices as those of a Gaussian, and degrees of freedom (k,)."""
+
+    normal: GaussianParams
+    dofs: FloatArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StudentTSums(Sums):
+    """Sums over rows, whose precision u is expected to be ``(dof + d) / (dof + q)`` at squared distance q.
+
+    Attributes
+    ----------
+    s0 : (k,) array
+        Of the responsibilities r.
+    moments : Moments
+        Counts, first and second moments weighted by ``r u``.
+    logs : (k,) array
+        Of ``r log u``.
+    """
+
+    s0: FloatArray
+    moments: Moments
+    logs: FloatArray
+
+
+@dataclass(frozen=True)
+class StudentT(Composed[StudentTParams]):
+    """Multivariate t components, for clusters with outliers (formulas D16, D17).
+
+    A fitted mixture has ``locations_`` (k, d), ``scales_`` in the shape of the structure, the covariance of the normal
+    distribution that rows of precision 1 have, and ``dofs_`` (k,), the degrees of freedom. Each row is normal with a
+    precision of its own, which is gamma-distributed; an update is a step of EM in the expanded model, in which the mean
+    precision is free too (Liu, Rubin & Wu 1998), with Newton's method on the sums for the degrees of freedom. Rows with
+    no heavy tails have no finite ones; these then grow up to 2**30.
+
+    Parameters
+    ----------
+    covariance : Covariance
+        Structure of the scale matrices: `Full()`, `Diag()` or `Spherical()`.
+
+    Raises
+    ------
+    ValueError
+        For `Tied()`: rows with precisions of their own have no pooled sums.
+
+    Examples
+    --------
+    >>> from mixtura import MixtureModel
+    >>> from mixtura.families import StudentT
+    >>> fitted = MixtureModel(StudentT(), tol=1e-6).fit([-2.0, -1.0, 0.0, 1.0, 2.0, 90.0])
+    >>> bool(abs(fitted.locations_[0, 0]) < 0.5)
+    True
+    """
+
+    covariance: Covariance[Any] = field(default_factory=Full)
+    name: ClassVar[str] = "student t"
+    support: ClassVar[str] = "finite numbers"
+    params_type: ClassVar[type[StudentTParams]] = StudentTParams
+
+    def __post_init__(self) -> None:
+        Gaussian(self.covariance)  # checks it
+        if isinstance(self.covariance, Tied):
+            raise ValueError("StudentT has no Tied(): expected Full(), Diag() or Spherical()")
+
+    @property
+    def _normal(self) -> Gaussian:
+        return Gaussian(self.covariance)
+
+    def in_support(self, x: FloatArray) -> BoolArray:
+        """Tell which values (n, d) are finite."""
+        return np.isfinite(x)
+
+    def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray) -> Frame:
+        """Choose the frame of columns of this range."""
+        return self._normal.frame(low, high, centre)
+
+    def blank(self, frame: Frame, n_components: int, whole: None = None) -> StudentTParams:
+        """Return unit components at the centre of the frame."""
+        return StudentTParams(self._normal.blank(frame, n_components), np.full(n_components, FIRST_DOF))
+
+    def log_density(self, theta: StudentTParams, x: FloatArray) -> FloatArray:
+        """Return the (n, k) log-densities (formula D16)."""
+        dofs, d = theta.dofs, self.n_features(theta)
+        peaks = self._normal.log_peaks(theta.normal) + log_rising(dofs / 2, np.array(d / 2))
+        density: FloatArray = peaks - (dofs + d) / 2 * np.log1p(self._distance(theta, x) / dofs)
+        return density
+
+    def suffstats(self, theta: StudentTParams, x: FloatArray, resp: FloatArray) -> StudentTSums:
+        """Return the sums over rows and their expected precisions."""
+        precision = (theta.dofs + self.n_features(theta)) / (theta.dofs + self._distance(theta, x))
+        moments: Any = self._normal.suffstats(theta.normal, x, resp * precision)
+        return StudentTSums(s0=resp.sum(axis=0), moments=moments, logs=(resp * np.log(precision)).sum(axis=0))
+
+    def _distance(self, theta: StudentTParams, x: FloatArray) -> FloatArray:
+        """Return the squared distances of rows from the locations, (n, k)."""
+        normal = theta.normal
+        return self.covariance.squared_distance(normal.factors, normal.means, normal.frame.enter(x))
+
+    def expected(self, theta: StudentTParams, counts: FloatArray) -> StudentTSums:
+        """Return the sums of which `update` makes `theta` (formula B1)."""
+        moments: Any = self._normal.expected(theta.normal, counts)
+        logs = self._log_bias(theta) - log_less_digamma(theta.dofs / 2)
+        return StudentTSums(s0=counts, moments=moments, logs=counts * logs)
+
+    def update(self, sums: StudentTSums, theta: StudentTParams) -> tuple[StudentTParams, list[Event]]:
+        """Return the weighted means and covariances, and the degrees of freedom by Newton's method (formula D17)."""
+        normal, events = self._normal.update(sums.moments, theta.normal)
+        gap = np.log(ratio(sums.moments.s0, sums.s0, 1.0)) - ratio(sums.logs, sums.s0, 0.0) + self._log_bias(theta)
+        dofs = 2 * gamma_shape(np.maximum(gap, 1 / LARGEST_DOF))
+        return StudentTParams(normal, np.where(sums.s0 > 0, dofs, theta.dofs)), events
+
+    def _log_bias(self, theta: StudentTParams) -> FloatArray:
+        """Return by how much the expected logarithm of a row's precision is less than that of the expected one."""
+        return log_less_digamma((theta.dofs + self.n_features(theta)) / 2)
+
+    def refine(self, sums: StudentTSums, theta: StudentTParams) -> StudentTParams | None:
+        """Return `theta` about a better pivot where digits are lost, as for a Gaussian."""
+        normal = self._normal.refine(sums.moments, theta.normal)
+        return None if normal is None else replace(theta, normal=normal)
+
+    def pivot(self, theta: StudentTParams) -> str:
+        """Digest the point about which moments are taken."""
+        return self._normal.pivot(theta.normal)
+
+    def free(self, theta: StudentTParams) -> FloatArray:
+        """Return the coordinates of a Gaussian, and the logarithms of the degrees of freedom (formula Q1)."""
+        return np.concatenate([self._normal.free(theta.normal), np.log(theta.dofs)])
+
+    def from_free(self, vector: FloatArray, like: StudentTParams) -> StudentTParams | None:
+        """Return the parameters with these coordinates; None where the numbers end."""
+        coordinates, logs = np.split(vector, [-len(like.dofs)])
+        with np.errstate(over="ignore"):
+            dofs = np.exp(logs)
+        normal = self._normal.from_free(coordinates, like.normal)
+        good = normal is not None and (dofs > 0).all() and (dofs < LARGEST_DOF).all()
+        return StudentTParams(normal, dofs) if normal is not None and good else None
+
+    def metric(self, theta: StudentTParams, weights: FloatArray, step: FloatArray) -> FloatArray:
+        """Return the information in the expanded model, in which the mean precision is unknown, times a step (D17)."""
+        coordinates, logs = np.split(step, [-len(theta.dofs)])
+        volume = self._volume(theta)
+        lost = 2 * weights / (theta.dofs + self.n_features(theta)) * (volume @ coordinates)
+        known = self._normal.metric(theta.normal, weights, coordinates)
+        return np.concatenate([known - lost @ volume, weights * shape_information(theta.dofs / 2) * logs])
+
+    def inverse_metric(self, theta: StudentTParams, weights: FloatArray, gradient: FloatArray) -> FloatArray:
+        """Return the step of which `metric` makes this gradient, by the formula of Sherman and Morrison."""
+        coordinates, logs = np.split(gradient, [-len(theta.dofs)])
+        volume = self._volume(theta)
+        step = self._normal.inverse_metric(theta.normal, weights, coordinates)
+        gained = 2 * weights / theta.dofs * (volume @ step)
+        step = self._normal.inverse_metric(theta.normal, weights, coordinates + gained @ volume)
+        return np.concatenate([step, ratio(logs, weights * shape_information(theta.dofs / 2), 0.0)])
+
+    def _volume(self, theta: StudentTParams) -> FloatArray:
+        """Return the derivative (k, q) of the log-determinants of the factors by the coordinates of a Gaussian."""
+        k, d = theta.normal.means.shape
+        return np.hstack([np.zeros((k, k * d)), self.covariance.log_det_slopes(k, d)])
+
+    def take(self, theta: StudentTParams, components: IntArray) -> StudentTParams:
+        """Return the parameters of these components, in this order."""
+        return StudentTParams(self._normal.take(theta.normal, components), theta.dofs[components])
+
+    def spread(self, theta: StudentTParams) -> FloatArray:
+        """Return the largest eigenvalue of each scale matrix, (k,)."""
+        return self._normal.spread(theta.normal)
+
+    def part(self, theta: StudentTParams, a: int, b: int) -> StudentTParams:
+        """Return `theta` with the equal components a and b moved apart, as halves of a Gaussian are (formula C1)."""
+        return replace(theta, normal=self._normal.part(theta.normal, a, b))
+
+    def sample(self, theta: StudentTParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
+        """Draw one row from the component named by each of `labels` (n,)."""
+        frame, dofs = theta.normal.frame, theta.dofs[labels]
+        location = theta.normal.means[labels]
+        gap = frame.enter(self._normal.sample(theta.normal, labels, rng)) - location
+        return frame.leave(location + gap * np.sqrt(dofs / rng.chisquare(dofs))[:, None])
+
+    def n_features(self, theta: StudentTParams) -> int:
+        """Return the number of columns."""
+        return self._normal.n_features(theta.normal)
+
+    def n_parameters(self, theta: StudentTParams) -> int:
+        """Return the number of free parameters of all components."""
+        return self._normal.n_parameters(theta.normal) + len(theta.dofs)
+
+    def attributes(self, theta: StudentTParams) -> dict[str, FloatArray]:
+        """Return locations, scale matrices and degrees of freedom."""
+        own = self._normal.attributes(theta.normal)
+        return {"locations_": own["means_"], "scales_": own["covariances_"], "dofs_": theta.dofs.copy()}
+
+    def check(self, theta: StudentTParams, n_components: int, n_features: int) -> None:
+        """Raise a `ValueError` that names what about parameters from elsewhere cannot be."""
+        self._normal.check(theta.normal, n_components, n_features)
+        expect("dofs", theta.dofs, (n_components,), theta.dofs > 0, "positive numbers")
