@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mixtura.exceptions import SelectionWarning
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -93,3 +95,16 @@ def test_missing(tmp_path, monkeypatch, capsys):
     names = run_page("missing.md", tmp_path, monkeypatch)
     np.testing.assert_allclose(np.sort(names["gm"].means_[:, 0]), [0, 4], atol=0.2)
     assert names["gm"].n_empty_ >= 1
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_selection(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib")
+    with pytest.warns(SelectionWarning):  # of iris, as the page says
+        names = run_page("selection.md", tmp_path, monkeypatch)
+    assert names["chosen"].candidates[1].bic == pytest.approx(574.0, abs=0.05)
+    assert names["chosen"].candidates[2].bic == pytest.approx(580.8, abs=0.05)
+    assert names["visits"].winner.n_components == 3
+    assert len(names["table"]) == 20
+    assert (tmp_path / "selection.png").stat().st_size > 10_000

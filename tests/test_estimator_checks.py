@@ -9,22 +9,26 @@ distribution or from blobs. The tag for positive input makes some of them non-ne
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mixtura import GaussianMixture
+from mixtura import GaussianMixture, MixtureIC
 
 EXPECTED = {
     "check_fit1d": "a vector is data of one column here, not an error",
     "check_fit2d_predict1d": "a vector is data of one column here, not an error",
 }
 
-pytestmark = [  # the checks' data are small and their iterations few: both warnings belong
+pytestmark = [  # the checks' data are small and their iterations few: these warnings belong
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore::mixtura.exceptions.CollapseWarning"),
+    pytest.mark.filterwarnings("ignore::mixtura.exceptions.SelectionWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning"),
 ]
 
 
 @parametrize_with_checks(
-    [GaussianMixture(covariance_type=structure) for structure in ("full", "tied", "diag", "spherical")],
+    [
+        *(GaussianMixture(covariance_type=structure) for structure in ("full", "tied", "diag", "spherical")),
+        MixtureIC(GaussianMixture(random_state=0), n_components=(1, 2), covariance_types="full"),
+    ],
     expected_failed_checks=lambda estimator: EXPECTED,
 )
 def test_generic_checks(estimator, check):

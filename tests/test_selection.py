@@ -115,6 +115,20 @@ def test_a_sweep_keeps_to_a_time():
     assert not any(candidate.converged for candidate in chosen.candidates)
 
 
+@doubtful
+def test_values_may_be_missing():
+    x = blobs(300, gap=3.0)
+    x[np.random.default_rng(1).random(x.shape) < 0.15] = np.nan
+    x[0] = np.nan
+    chosen = select(x, (2, 3), ("full", "diag"), criterion="icl", **FAST)
+    for c in chosen.candidates:
+        alone = GaussianMixture(c.n_components, covariance_type=c.covariance_type, **FAST).fit(x)
+        assert same_bits(c.estimator.params_, alone.params_)
+        assert c.estimator.n_missing_ == alone.n_missing_ == np.isnan(x).sum()
+        assert_allclose((c.bic, c.icl), (alone.bic(x), alone.icl(x)), rtol=1e-12)
+    assert chosen.winner.icl == min(c.icl for c in chosen.candidates)
+
+
 # --- the table
 
 

@@ -67,6 +67,10 @@ class Survey:
         rows = fill_in(self.rows, self.weight, self)
         return replace(self, whole=family.describe(frame, rows, self.weight))
 
+    def suited(self, model: Mixture[Any]) -> Mixture[Any]:
+        """Return the model to fit to these data: one that takes missing values, where there are some."""
+        return model.for_missing() if self.n_missing else model
+
 
 @dataclass(frozen=True, eq=False)
 class _Look:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from mixtura.cli._errors import CommandError, Exit, TerminatedError, one_line
 
 DATA_HELP = "rows and columns of numbers: .npy, .csv, .parquet or .feather files, directories of them, or patterns"
+STRUCTURES = ("full", "tied", "diag", "spherical")
 EPILOG = """\
 exit codes:
   0  done
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_fit, _add_predict, _add_info, _add_demo, _add_doctor, _add_warmup):
+    for add in (_add_fit, _add_select, _add_predict, _add_info, _add_demo, _add_doctor, _add_warmup):
         command = add(commands)
         command.description = textwrap.fill(command.description or "", 79)
         command.epilog = EPILOG
@@ -114,11 +115,10 @@ def _add_fit(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argument
     fit.add_argument("--family", choices=("gaussian", "poisson"), default="gaussian")
     fit.add_argument(
         "--covariance",
-        choices=("full", "tied", "diag", "spherical"),
+        choices=STRUCTURES,
         help="structure of Gaussian components (default: full)",
     )
     _add_columns(fit)
-    fit.add_argument("--weight", metavar="W", help="column of row weights: 2 counts a row twice")
     _add_fit_options(fit)
     fit.add_argument("-o", dest="output", metavar="MODEL.json", help="write the model to this file")
     fit.add_argument("--plot", metavar="FIT.png", help="draw the fit into a .png, .pdf or .svg file")
@@ -126,7 +126,44 @@ def _add_fit(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argument
     return fit
 
 
+def _add_select(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
+    select = commands.add_parser(
+        "select",
+        help="choose the number of components",
+        description="Fit mixtures of several numbers of components and structures to the rows of one or more files, "
+        "all in the same passes over them, print them from the best to the worst, and say whether the best is stable. "
+        "Nothing is written unless -o or --plot names a file.",
+    )
+    select.add_argument("data", metavar="DATA", nargs="+", help=DATA_HELP)
+    select.add_argument(
+        "--components",
+        type=_counts,
+        default="1:10",
+        metavar="K,K:K",
+        help="numbers of components, and ranges with both ends, such as 1:4,8 (default: 1:10)",
+    )
+    select.add_argument("--family", choices=("gaussian", "poisson"), default="gaussian")
+    select.add_argument(
+        "--covariance",
+        dest="covariances",
+        type=_structures,
+        metavar="A,B",
+        help=f"structures of Gaussian components, among {', '.join(STRUCTURES)} (default: all)",
+    )
+    select.add_argument(
+        "--criterion", choices=("bic", "icl", "aic"), default="bic", help="the lowest wins (default: bic)"
+    )
+    _add_columns(select)
+    _add_fit_options(select)
+    select.add_argument("-o", "--output", dest="output", metavar="MODEL.json", help="write the best model to this file")
+    select.add_argument("--plot", metavar="CURVES.png", help="draw the criterion into a .png, .pdf or .svg file")
+    select.add_argument("--quiet", action="store_true", help="print errors only")
+    select.set_defaults(k=1, covariance=None)  # of the estimator that stands for all candidates
+    return select
+
+
 def _add_fit_options(fit: argparse.ArgumentParser) -> None:
+    fit.add_argument("--weight", metavar="W", help="column of row weights: 2 counts a row twice")
     inits = ("auto", "kmeans", "k-means++", "random", "random_from_data")
     fit.add_argument("--init", choices=inits, default="auto", help="how to start (default: auto, the best of many)")
     fit.add_argument(
@@ -237,3 +274,22 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return value
+
+
+def _counts(text: str) -> list[int]:
+    """Read numbers and ranges with both ends: 1:4,8."""
+    counts: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        counts += range(_count(first), _count(last or first) + 1)
+    if not counts:
+        raise argparse.ArgumentTypeError(f"expected ranges that rise, such as 1:10, got {text!r}")
+    return counts
+
+
+def _structures(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in STRUCTURES:
+            raise argparse.ArgumentTypeError(f"expected some of {', '.join(STRUCTURES)}, got {name!r}")
+    return names

@@ -47,12 +47,12 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     int
         0; 3 if the fit has not converged, 4 if that is for lack of time.
     """
-    _check(options, parser)
+    check_options(options, parser)
     model_path = check_output(options.output, MODELS) if options.output else None
     plot_path = check_output(options.plot, PICTURES) if options.plot else None
     if plot_path:
         require("matplotlib", "plot")
-    estimator = _estimator(options)
+    estimator = make_estimator(options)
     quiet = options.quiet or options.json or options.log_json
     with leaving_on_sigterm():
         data = open_data(options.data, split_names(options.columns), options.weight)
@@ -218,7 +218,8 @@ def split_names(columns: str | None) -> list[str] | None:
     return [name.strip() for name in next(csv.reader([columns], skipinitialspace=True))]
 
 
-def _check(options: Namespace, parser: ArgumentParser) -> None:
+def check_options(options: Namespace, parser: ArgumentParser) -> None:
+    """Refuse numbers that cannot be, and options of another family."""
     if options.family != "gaussian":
         for option in ("covariance", "reg_covar"):
             if getattr(options, option) is not None:
@@ -231,7 +232,8 @@ def _check(options: Namespace, parser: ArgumentParser) -> None:
             parser.error(f"--{option.replace('_', '-')} is {value:g}; expected a number from 0")
 
 
-def _estimator(options: Namespace) -> Any:
+def make_estimator(options: Namespace) -> Any:
+    """Return the estimator that the options describe."""
     common = {
         "n_components": options.k,
         "tol": options.tol,

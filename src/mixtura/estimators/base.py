@@ -73,9 +73,8 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
 
     def _survey(self, source: Source, model: Mixture[Any]) -> tuple[init.Survey, Mixture[Any]]:
         """Check the data; return what they are like, and the model to fit to them: values may be missing."""
-        tolerant = model.for_missing()
-        found = init.survey(source, tolerant.family)
-        return found, tolerant if found.n_missing else model
+        found = init.survey(source, model.for_missing().family)
+        return found, found.suited(model)
 
     def _make_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
         """Return where EM starts: afresh, or from the last parameters under `warm_start`."""

@@ -72,10 +72,11 @@ class CriterionDisplay:
             If matplotlib is missing.
         """
         _style.require_matplotlib()
-        return cls._compute(selection).plot(ax=ax)
+        return cls.compute(selection).plot(ax=ax)
 
     @classmethod
-    def _compute(cls, selection: Any) -> CriterionDisplay:
+    def compute(cls, selection: Any) -> CriterionDisplay:
+        """Return the display that `from_selection` would draw, without drawing it."""
         points: dict[str, list[tuple[int, float]]] = {}
         for candidate in selection.candidates:
             value = getattr(candidate, selection.criterion)
@@ -123,6 +124,6 @@ class CriterionDisplay:
         if len(self.curves) > 1:
             ax.legend(frameon=False, fontsize=8, labelcolor=_style.INK)
         noun = "component" if k == 1 else "components"
-        remark = f"{len(self.doubts)} doubt(s): see the table" if self.doubts else "nothing tried comes near"
+        remark = "not stable: the doubts in the table say why" if self.doubts else "stable"
         _style.heading(ax, f"{structure} {k} {noun}: {self.criterion} {value:,.2f}".strip(), remark)
         return self

@@ -30,6 +30,8 @@ from mixtura.selection.options import check_criterion, check_numbers, check_stru
 from mixtura.selection.sweep import fit_together
 from mixtura.selection.table import Selection
 
+NUMBERS = tuple(range(1, 11))
+
 
 def select(
     data: Any,
@@ -101,7 +103,7 @@ class MixtureIC(DensityMixin, BaseEstimator):
     ----------
     estimator : GaussianMixture or MixtureModel, optional
         What is fitted, with all its options but those that are tried; `GaussianMixture()` by default.
-    n_components : int or iterable of int, default range(1, 11)
+    n_components : int or iterable of int, default (1, 2, ..., 10)
         Numbers of components to try.
     covariance_types : str or iterable of str, optional
         Structures to try; by default all four for a `GaussianMixture`. Other families have none.
@@ -138,7 +140,7 @@ class MixtureIC(DensityMixin, BaseEstimator):
         self,
         estimator: Any = None,
         *,
-        n_components: int | Iterable[int] = range(1, 11),
+        n_components: int | Iterable[int] = NUMBERS,
         covariance_types: str | Iterable[str] | None = None,
         criterion: str = "bic",
     ) -> None:
@@ -146,6 +148,12 @@ class MixtureIC(DensityMixin, BaseEstimator):
         self.n_components = n_components
         self.covariance_types = covariance_types
         self.criterion = criterion
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell that NaN is a missing value where it is one for what is fitted."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._template().__sklearn_tags__().input_tags.allow_nan
+        return tags
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit all candidates and choose the best.
@@ -180,7 +188,7 @@ class MixtureIC(DensityMixin, BaseEstimator):
 
     def _fit(self, X: Any, sample_weight: Any) -> None:
         check_criterion(self.criterion)
-        template = GaussianMixture() if self.estimator is None else self.estimator
+        template = self._template()
         estimators = self._make_candidates(template)
         tried = [[getattr(e, "covariance_type", ""), e.n_components] for e in estimators]
         deadline = math.inf if template.max_time is None else time.monotonic() + template.max_time
@@ -198,6 +206,9 @@ class MixtureIC(DensityMixin, BaseEstimator):
             for name in {"n_features_in_", "feature_names_in_"} & vars(self).keys():
                 setattr(estimator, name, getattr(self, name))
 
+    def _template(self) -> BaseMixture:
+        return GaussianMixture() if self.estimator is None else self.estimator
+
     def _make_candidates(self, template: BaseMixture) -> list[BaseMixture]:
         """Return the estimators to fit, all with one seed, or raise a `ValueError` that names what cannot be tried."""
         numbers = check_numbers(self.n_components)
@@ -211,6 +222,10 @@ class MixtureIC(DensityMixin, BaseEstimator):
         ]
         candidates[0]._validate_params()
         return [candidate.set_params(checkpoint=None) for candidate in candidates]
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
+        """Fit all candidates to the rows of `X` and return the most probable component of the winner for each, (n,)."""
+        return self.fit(X, y, sample_weight).predict(X)
 
     def predict(self, X: Any) -> IntArray:
         """Return the most probable component of each row of `X`, (n,), of the winner."""

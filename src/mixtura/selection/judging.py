@@ -9,7 +9,8 @@ from dataclasses import replace
 from mixtura.estimators.base import BaseMixture
 from mixtura.exceptions import FitError
 from mixtura.model import Source
-from mixtura.selection.comparison import compare
+from mixtura.models.collapse import KEPT
+from mixtura.selection.comparison import Fitted, compare
 from mixtura.selection.doubts import find_doubts
 from mixtura.selection.table import Candidate, Selection, rank
 
@@ -37,7 +38,7 @@ def judge(estimators: Sequence[BaseMixture], failures: Sequence[str], source: So
     fitted = [i for i, failure in enumerate(failures) if not failure]
     if not fitted:
         raise FitError(f"no candidate can be fitted: {failures[0]}")
-    pairs = [(estimators[i].model_, estimators[i].params_) for i in fitted]
+    pairs = [_suited(estimators[i]) for i in fitted]
     near = min(range(len(fitted)), key=lambda i: table[fitted[i]].bic)
     sums = compare(source, pairs, reference=near, by_entropy=criterion == "icl")
     for i, entropy in zip(fitted, sums.entropies, strict=True):
@@ -70,8 +71,14 @@ def _enter(estimator: BaseMixture, failure: str) -> Candidate:
         aic=2 * n_parameters - 2 * loglik,
         converged=estimator.converged_,
         n_iter=estimator.n_iter_,
-        collapsed=bool(estimator.result_.events),
+        collapsed=any(event.kind in KEPT for event in estimator.result_.events),
     )
+
+
+def _suited(estimator: BaseMixture) -> Fitted:
+    """Return parameters, and the model that takes the rows that they were fitted to: values may be missing."""
+    model = estimator.model_.for_missing() if estimator.n_missing_ else estimator.model_
+    return model, estimator.params_
 
 
 def _is_same(a: Candidate, b: Candidate, d: int) -> bool:

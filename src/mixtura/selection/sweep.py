@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mixtura import init
 from mixtura.checkpoint import Checkpoint
 from mixtura.em import EMResult, Job, drive_jobs
 from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.outcome import best_of
+from mixtura.init import Survey
 from mixtura.model import Source
 from mixtura.sources.arrays import ArraySource
 from mixtura.sources.remembered import Remembered
@@ -44,14 +44,14 @@ def fit_together(
     ValueError
         For rows that no component can yield.
     """
-    found = init.survey(source, estimators[0]._make_model().family)
+    found, _ = estimators[0]._survey(source, estimators[0]._make_model())
     failures = [""] * len(estimators)
     jobs: list[list[Job[Any, Any]]] = [[] for _ in estimators]
     few, remembered = _few_rows(estimators, source), Remembered(source)
     for i, estimator in enumerate(estimators):
         try:
             estimator._check_enough(few)
-            model = estimator._make_model()
+            model = found.suited(estimator._make_model())
             starts = estimator._make_cold_starts(remembered, model, found.of(model.family))
             jobs[i] = [Job(model, start) for start in starts]
         except ValueError as error:  # one that cannot be fitted does not end the others
@@ -59,7 +59,7 @@ def fit_together(
     results = iter(_drive(estimators[0], source, [job for some in jobs for job in some], deadline, checkpoint))
     for i, some in enumerate(jobs):
         if not failures[i]:
-            failures[i] = _settle(estimators[i], some[0].model, list(islice(results, len(some))))
+            failures[i] = _settle(estimators[i], found, list(islice(results, len(some))))
     return failures
 
 
@@ -90,10 +90,11 @@ def _drive(
     )
 
 
-def _settle(estimator: BaseMixture, model: Any, results: Sequence[EMResult[Any]]) -> str:
+def _settle(estimator: BaseMixture, found: Survey, results: Sequence[EMResult[Any]]) -> str:
     """Set the fitted attributes of an estimator to the best of its restarts; return why there is none, if so."""
     try:
-        estimator._set_fitted(model, best_of(results))
+        estimator._set_fitted(estimator._make_model(), best_of(results))
     except ValueError as error:
         return str(error)
+    estimator._tell_missing(found)
     return ""
