@@ -77,7 +77,10 @@ def test_uncertainty(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
 def test_histograms(tmp_path, monkeypatch, capsys):
-    binned = run_page("histograms.md", tmp_path, monkeypatch)["binned"]
+    names = run_page("histograms.md", tmp_path, monkeypatch)
+    binned, line = names["binned"], names["line"]
+    assert line.result_.n_passes == 2
+    np.testing.assert_allclose(np.sort(line.means_[:, 0]), [0, 4], atol=0.02)
     order = np.argsort(binned.means_[:, 0])
     np.testing.assert_allclose(binned.means_[order, 0], [0, 4], atol=0.03)
     np.testing.assert_allclose(binned.covariances_[order, 0, 0], [1, 0.25], atol=0.03)

@@ -46,6 +46,8 @@ class Survey:
         Range and middle of each column, of the values that are there.
     rows, weight : (m, d), (m,) array
         A few rows and their weights.
+    heaviest : float
+        The largest weight of a row.
     n_missing, n_empty : int
         How many values are missing, and from how many rows all are.
     whole : Any
@@ -57,6 +59,7 @@ class Survey:
     centre: FloatArray
     rows: FloatArray
     weight: FloatArray
+    heaviest: float
     n_missing: int = 0
     n_empty: int = 0
     whole: Any = None
@@ -74,11 +77,12 @@ class Survey:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """The same of one chunk: how many rows, their range, what is missing, and the first place outside the support."""
+    """The same of one chunk, the number of its rows, and the first place outside the support."""
 
     rows: int
     low: FloatArray
     high: FloatArray
+    heaviest: float
     n_missing: int
     n_empty: int
     bad: Bad | None
@@ -104,15 +108,17 @@ def survey(source: Source, family: Family[Any, Any]) -> Survey:
     """
     low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
     first = n_missing = n_empty = 0
+    heaviest = 0.0
     for look in source.map_rows(partial(_look, family)):
         if look.bad:
             refuse(look.bad, first, source, family)
         low, high, first = np.minimum(low, look.low), np.maximum(high, look.high), first + look.rows
         n_missing, n_empty = n_missing + look.n_missing, n_empty + look.n_empty
+        heaviest = max(heaviest, look.heaviest)
     if n_missing:
         _refuse_columns_without_values(low, source)
     rows, weight = source.sample(SURVEY_ROWS, np.random.default_rng(0))
-    return Survey(low, high, _middle(rows, low, high), rows, weight, n_missing, n_empty).of(family)
+    return Survey(low, high, _middle(rows, low, high), rows, weight, heaviest, n_missing, n_empty).of(family)
 
 
 def _refuse_columns_without_values(low: FloatArray, source: Source) -> None:
@@ -156,6 +162,7 @@ def find_bad(chunk: Chunk, family: Family[Any, Any]) -> Bad | None:
 
 def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
     low, high = np.full(chunk.x.shape[1], np.inf), np.full(chunk.x.shape[1], -np.inf)
+    heaviest = 1.0 if chunk.weight is None else float(chunk.weight.max())
     n_missing = n_empty = 0
     for part in chunk.split(LOOK_ROWS):
         x = part.packed().x
@@ -164,7 +171,7 @@ def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
             row, column = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
             before = (part.first - chunk.first) * BLOCK_ROWS
             bad = Bad(before + row, column, float(x[row, column]))
-            return _Look(len(chunk), low, high, n_missing, n_empty, bad)
+            return _Look(len(chunk), low, high, heaviest, n_missing, n_empty, bad)
         missing = np.isnan(x)
         holes = bool(missing.any())
         if holes:
@@ -173,7 +180,7 @@ def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
             x = x[part.weight > 0]
         low = np.minimum(low, _reduce(np.fmin if holes else np.minimum, x, np.inf))
         high = np.maximum(high, _reduce(np.fmax if holes else np.maximum, x, -np.inf))
-    return _Look(len(chunk), low, high, n_missing, n_empty, None)
+    return _Look(len(chunk), low, high, heaviest, n_missing, n_empty, None)
 
 
 def _reduce(extreme: np.ufunc, x: FloatArray, initial: float) -> FloatArray:

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray
+from mixtura.compression import Compressed
 from mixtura.em import State
 from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
 from mixtura.estimators.joint import JointDensity
@@ -63,6 +64,10 @@ class GaussianMixture(JointDensity):
         it take over one half of the widest component, at most as often as there are components; go on without it, so
         that the fit has fewer; or raise a `FitError`. A `CollapseWarning` and ``result_.events`` name the component,
         the iteration and what was done. Where all collapse at once, the data have no width, and the floor stays.
+    compress : bool, default False
+        For one column of very many rows: one pass cuts the values into fine cells, EM runs on these, from all starts,
+        and passes over the rows go on from the best end, until `tol` is met there (docs/histograms.md). The fit is the
+        same, in the time of some passes. `max_iter` and `n_iter_` count the updates by all rows only.
     weights_init : (k,) array, optional
         Weights to start from; they sum to 1.
     means_init : (k, d) array, optional
@@ -140,6 +145,7 @@ class GaussianMixture(JointDensity):
         "covariance_type": [StrOptions(set(STRUCTURES))],
         "reg_covar": [StrOptions({AUTO}), Interval(Real, 0.0, None, closed="left")],
         "component_prior": [ComponentPrior, None],
+        "compress": ["boolean"],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -156,6 +162,7 @@ class GaussianMixture(JointDensity):
         n_init: int = 1,
         init_params: str = "auto",
         acceleration: str | None = QUASI_NEWTON,
+        compress: bool = False,
         on_collapse: str = "floor",
         weights_init: Any = None,
         means_init: Any = None,
@@ -178,6 +185,7 @@ class GaussianMixture(JointDensity):
         self.n_init = n_init
         self.init_params = init_params
         self.acceleration = acceleration
+        self.compress = compress
         self.on_collapse = on_collapse
         self.weights_init = weights_init
         self.means_init = means_init
@@ -222,6 +230,13 @@ class GaussianMixture(JointDensity):
             )  # what is given stays as it is
             starts = self._search_starts(source, model, found, method)
         return [_with_given(family, start, weights, means, precisions) for start in starts]
+
+    def _make_starts(self, source: Source, model: Mixture[Any], found: Survey) -> list[MixtureParams[Any]]:
+        if not self.compress:
+            return super()._make_starts(source, model, found)
+        compressed = Compressed.of(source, model, found)
+        starts = super()._make_starts(compressed.values, compressed.model, found)
+        return compressed.advance(starts, self._ascent())
 
     def _check_same(self, model: Mixture[Any], what: str) -> None:
         super()._check_same(model, what)

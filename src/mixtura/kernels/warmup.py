@@ -8,6 +8,7 @@ import numpy as np
 
 from mixtura.grid import Chunk
 from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_narrow, gaussian_tied
+from mixtura.kernels.cells import tally_rows
 
 
 def warm_up() -> Iterator[str]:
@@ -25,3 +26,5 @@ def warm_up() -> Iterator[str]:
         list(kernel.e_blocks(Chunk(x), unit, peaks, *density))
         kernel.posterior_rows(x, *density, wanted="labels")
         yield name
+    tally_rows(Chunk(x[:, :1]), 0.0, 1.0, np.ones((1, 2)), 1.0, 2)
+    yield "cells of one column"

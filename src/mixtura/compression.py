@@ -1,0 +1,111 @@
+"""Fits of one column that read the rows a few times only: EM runs on what a pass made of them.
+
+The rows are cut into cells, each stood for by two values (`mixtura.cells`), on which EM costs next to nothing. Where it
+ends there, passes over the rows go on: what they begin with lacks the optimum by the fourth order in the cells' width.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mixtura._types import FloatArray
+from mixtura.acceleration import Ascent
+from mixtura.cells import Cells, compress, widths
+from mixtura.em import Status, drive, unobserved
+from mixtura.init import Survey, sample_size, start
+from mixtura.model import Source
+from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.sources.arrays import ArraySource
+
+LOOSE, SHORT = 1e-4, 50  # tolerance and most updates on a sample, which tell how narrow components may be
+TIGHT, LONG = 1e-18, 1000  # on the cells: to rounding
+TOO_WIDE = 4  # times wider than wanted, cells are cut anew
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Ready(Mixture[Any]):
+    """A mixture whose kernel serves data of any size, since other data have it loaded."""
+
+    def compiles(self, n_rows: int, n_features: int) -> bool:
+        return self.family.fused(self.n_components, n_features)
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """Rows of one column, and what stands for them.
+
+    Attributes
+    ----------
+    source : Source
+        The rows.
+    model : Mixture
+        The Gaussian mixture that is fitted; it need not be told that a kernel repays.
+    found : Survey
+        What is known of the rows.
+    cells : Cells
+        What the rows were cut into.
+    values : ArraySource
+        The weighted values that stand for them.
+    """
+
+    source: Source
+    model: Mixture[Any]
+    found: Survey
+    cells: Cells
+    values: ArraySource
+
+    @classmethod
+    def of(cls, source: Source, model: Mixture[Any], found: Survey) -> Compressed:
+        """Compress rows in one pass, for a fit of `model`; raise `ValueError` if they have several columns."""
+        if source.n_features != 1:
+            raise ValueError(f"compress=True is for one column, X has {source.n_features}: fit without it")
+        if model.compiles(source.n_rows, 1):
+            model = _Ready(**vars(model))
+        rng = np.random.default_rng(0)
+        sample = ArraySource(*source.sample(sample_size(model), rng))
+        near = start(sample, model, found, "kmeans", rng)
+        with unobserved():
+            (result,) = drive(sample, model, [near], tol=LOOSE, max_iter=SHORT)
+        near = near if result.status is Status.DIVERGED else result.params
+        return cls._cut(source, model, found, _widths(model, found, near))
+
+    @classmethod
+    def _cut(cls, source: Source, model: Mixture[Any], found: Survey, widest: FloatArray) -> Compressed:
+        cells = Cells.over(float(found.low[0]), float(found.high[0]), widest, source.n_rows * found.heaviest)
+        values = compress(source, cells, compiled=model.compiles(source.n_rows, 1))
+        logger.info("%d values stand for %d rows", values.n_rows, source.n_rows)
+        return cls(source, model, found, cells, values)
+
+    def advance(self, starts: list[MixtureParams[Any]], ascent: Ascent) -> list[MixtureParams[Any]]:
+        """Return the best end of EM on the values, alone in a list; `starts` where there is none.
+
+        If components became much narrower than was foreseen, the rows are compressed once more.
+        """
+        ends = self._ends(starts, ascent)
+        if ends and (self.cells.widths() > TOO_WIDE * _widths(self.model, self.found, ends[0])).any():
+            again = self._cut(self.source, self.model, self.found, _widths(self.model, self.found, ends[0]))
+            ends = again._ends(ends, ascent) or ends
+        return ends or starts
+
+    def _ends(self, starts: list[MixtureParams[Any]], ascent: Ascent) -> list[MixtureParams[Any]]:
+        with unobserved():
+            results = drive(self.values, self.model, starts, tol=TIGHT, max_iter=LONG, ascent=ascent)
+        finite = [result for result in results if result.status is not Status.DIVERGED]
+        best = sorted(finite, key=lambda result: -float(result.objective[-1]))[:1]
+        for result in best:
+            logger.info("on these values, after %d updates: %s", result.n_iter, result.status.message)
+        return [result.params for result in best]
+
+
+def _widths(model: Mixture[Any], found: Survey, params: MixtureParams[Any]) -> FloatArray:
+    """Return how wide cells may be in each bucket for the components of `params`."""
+    family: Any = model.family
+    theta = params.components
+    sds = np.exp(-family.covariance.log_det(theta.factors, model.n_components, 1)) / theta.frame.scale[0]
+    return widths(float(found.low[0]), float(found.high[0]), theta.frame.leave(theta.means)[:, 0], sds)
