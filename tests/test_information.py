@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import scipy.special
 from numpy.testing import assert_allclose
 
 import naive
@@ -207,6 +208,22 @@ def exponential(family, theta, x):
     return densities
 
 
+def gamma(family, theta, x):
+    own = family.attributes(theta)
+    shapes, rates = own["shapes_"], own["rates_"]
+    information = shapes**2 * scipy.special.polygamma(1, shapes) - shapes
+
+    def densities(e):
+        mean, shape = (part.reshape(shapes.shape) for part in np.split(e, 2))
+        d_shape = shapes * shape / np.sqrt(information)
+        d_rate = rates * (shape / np.sqrt(information) - mean / np.sqrt(shapes))
+        alpha, beta = shapes + d_shape, rates + d_rate  # natural parameters, along a line
+        peaks = (alpha * np.log(beta) - scipy.special.loggamma(alpha)).sum(axis=1)
+        return np.log(x) @ (alpha - 1).T - x @ beta.T + peaks
+
+    return densities
+
+
 def categorical(family, theta, x):
     k, d, m = theta.probs.shape
     basis = share_basis(theta.probs)
@@ -219,7 +236,13 @@ def categorical(family, theta, x):
     return densities
 
 
-NATURAL = {"poisson": poisson, "bernoulli": bernoulli, "exponential": exponential, "categorical": categorical}
+NATURAL = {
+    "poisson": poisson,
+    "bernoulli": bernoulli,
+    "exponential": exponential,
+    "gamma": gamma,
+    "categorical": categorical,
+}
 
 
 @pytest.mark.parametrize("name", NATURAL)

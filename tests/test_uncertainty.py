@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -13,7 +14,7 @@ from cases import CASES
 from mixtura import GaussianMixture, MixtureModel, as_source
 from mixtura.em import drive
 from mixtura.exceptions import InformationError
-from mixtura.families import Bernoulli, Categorical, Exponential, Poisson, Product
+from mixtura.families import Bernoulli, Categorical, Exponential, Gamma, Gaussian, Poisson, Product
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.information import collect
 from mixtura.models.uncertainty import Estimate, uncertainty
@@ -106,6 +107,27 @@ def test_one_component_with_a_prior(structure, rows):
     assert_allclose(sure.means[0] ** 2, np.broadcast_to(variances.ravel(), d) / n, rtol=1e-9)
     columns = d if structure == "spherical" else 1
     assert_allclose(errors**2, 2 * variances**2 / (columns * (n + rows)), rtol=1e-9)
+
+
+def test_one_component_with_a_prior_by_score_products():
+    x, rows = np.random.default_rng(0).gamma(2.0, size=200), 30.0
+    mixture = GaussianMixture(1, component_prior=Spread(rows), tol=1e-15).fit(x)
+    variance = mixture.covariances_[0, 0, 0]
+    y = (x - mixture.means_[0, 0]) / np.sqrt(variance)
+    scores = np.column_stack([y, (y**2 - 1) / np.sqrt(2)])
+    inverse = np.linalg.inv(scores.T @ scores + np.diag([0.0, rows]))
+    sure = mixture.standard_errors(x, kind="scores")
+    assert_allclose(sure.covariances.ravel() ** 2, 2 * variance**2 * inverse[1, 1], rtol=1e-9)
+
+
+def test_one_component_of_a_product_with_a_prior():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.poisson(4.0, 100), rng.normal(size=100)])
+    mixture = MixtureModel(Product([Poisson(), Gaussian(prior=Spread(50.0))]), 1, tol=1e-15).fit(x)
+    sure = mixture.standard_errors(x)
+    assert sure.distance < 1e-6
+    variance = mixture.parts_[1]["covariances_"]
+    assert_allclose(sure.parameters["parts[1].covariances"].errors ** 2, 2 * variance**2 / 150, rtol=1e-9)
 
 
 def test_one_poisson_component():
@@ -496,6 +518,18 @@ def test_what_is_at_the_edge_is_named(family, top, words):
     zero = mixture.predict(x)[0]
     with pytest.raises(InformationError, match=words.format(zero)):
         mixture.standard_errors(x)
+
+
+def test_one_component_of_gamma_values():
+    x = np.random.default_rng(0).gamma([2.0, 30.0], [5.0, 1e-3], (400, 2))
+    mixture = MixtureModel(Gamma(), 1, tol=1e-12).fit(x)
+    sure = mixture.standard_errors(x)
+    shape, rate = mixture.shapes_[0], mixture.rates_[0]
+    trigamma = scipy.special.polygamma(1, shape)
+    for j in range(2):  # the textbook's information about shape and rate
+        information = 400 * np.array([[trigamma[j], -1 / rate[j]], [-1 / rate[j], shape[j] / rate[j] ** 2]])
+        at = [sure.names.index(f"{name}[0, {j}]") for name in ("shapes", "rates")]
+        assert_allclose(sure.covariance[np.ix_(at, at)], np.linalg.inv(information), rtol=1e-7)
 
 
 @pytest.mark.filterwarnings("ignore::mixtura.exceptions.CollapseWarning")

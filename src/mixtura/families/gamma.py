@@ -13,7 +13,7 @@ from mixtura.families.gaussian import DIGITS_LOST
 from mixtura.families.linalg import is_occupied, ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, shape_information, stirling
 from mixtura.frame import ARITHMETIC_FLOOR, EPS, Frame
-from mixtura.model import Event, EventKind
+from mixtura.model import Event, EventKind, Quantity
 from mixtura.stats import Sums
 
 LARGEST_SHAPE = ARITHMETIC_FLOOR**-2  # the standard deviation is then as small a part of the mean as numbers carry
@@ -160,6 +160,35 @@ class Gamma(Separable[GammaParams]):
     def attributes(self, theta: GammaParams) -> dict[str, FloatArray]:
         """Return shapes and rates."""
         return {"shapes_": theta.shapes.copy(), "rates_": theta.shapes / theta.means * theta.frame.scale}
+
+    def unit_scores(self, theta: GammaParams, x: FloatArray) -> FloatArray:
+        """Return those of the means and of the shapes, over the roots of their information (formula V11)."""
+        v = theta.frame.enter(x)[:, None, :] / theta.means
+        of_means, of_shapes = np.sqrt(self.information(theta))
+        scores = [of_means * (v - 1), theta.shapes / of_shapes * (log_less_digamma(theta.shapes) - gap_of(v))]
+        unit: FloatArray = np.concatenate(scores, axis=2)
+        return unit
+
+    def slots(self, theta: GammaParams) -> IntArray:
+        """Return the numbers of the coordinates: those of the means, then those of the shapes."""
+        of_means = np.arange(theta.means.size).reshape(theta.means.shape)
+        return np.hstack([of_means, of_means + theta.means.size])
+
+    def quantities(self, theta: GammaParams) -> list[Quantity]:
+        """Return shapes and rates, with their derivatives (formula V11)."""
+        own, everywhere = self.attributes(theta), np.ones_like(theta.means, dtype=np.bool_)
+        mean, shape = (np.diag(1 / root.ravel()).reshape(-1, *root.shape) for root in np.sqrt(self.information(theta)))
+        shapes = np.concatenate([np.zeros_like(shape), shape]) * own["shapes_"]
+        rates = np.concatenate([-mean, shape]) * own["rates_"]
+        return [
+            Quantity("shapes", own["shapes_"], shapes, everywhere, everywhere),
+            Quantity("rates", own["rates_"], rates, everywhere, everywhere),
+        ]
+
+    def edges(self, theta: GammaParams) -> list[str]:
+        """Name the shapes that are as large as numbers carry."""
+        largest = np.argwhere(theta.shapes > LARGEST_SHAPE / 2)
+        return [f"component {a} has no width in column {j}" for a, j in largest]
 
     def check(self, theta: GammaParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` if parameters from elsewhere have a wrong shape or sign."""
