@@ -4,7 +4,7 @@
 
 A pass is one update of EM by all rows, measured on the same array. What the fit by rows takes depends on how slow EM
 is there; that with compress=True takes four passes at most from 1e8 rows on, where what is the same for any number of
-rows no longer counts. The error is the Newton step that is left to the maximum by all rows, the worst of all parameters.
+rows no longer counts. The error is the Newton step left to the maximum by all rows, that of the worst parameter.
 """
 
 import argparse
