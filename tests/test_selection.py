@@ -72,7 +72,8 @@ def test_every_pass_serves_all_candidates():
     source = Counted(blobs())
     chosen = select(source, range(1, 5), tol=1e-9, **FAST)
     passes = [candidate.estimator.result_.n_passes for candidate in chosen.candidates]
-    assert source.folds == max(passes) + 1, "the most that one needs, and one to compare"
+    structures = len({candidate.covariance_type for candidate in chosen.candidates})
+    assert source.folds == max(passes) + structures + 1, "the most that one needs, one for each prior, one to compare"
     assert sum(passes) > 3 * source.folds, "the test shows nothing"
     assert source.looks == 1
     assert source.samples <= 3, "one for the survey, one to count the rows, one to start from"

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 SAMPLE_ROWS = 1 << 14  # rows that a start looks at; k-means on more finds the same centres
 SAMPLE_ROWS_A_COMPONENT = 256
-SURVEY_ROWS = 1 << 12  # rows whose middle and spread stand for those of all
+SURVEY_ROWS = 1 << 12  # rows whose middle stands for that of all
 LOOK_ROWS = 16 * BLOCK_ROWS  # rows that a survey holds as float64
 ABREAST = 64  # rows that a reduction over columns takes at once
 KMEANS_ITERATIONS = 100
@@ -44,31 +44,21 @@ class Survey:
     ----------
     low, high, centre : (d,) array
         Range and middle of each column, of the values that are there.
-    rows, weight : (m, d), (m,) array
-        A few rows and their weights.
     heaviest : float
         The largest weight of a row.
     n_missing, n_empty : int
         How many values are missing, and from how many rows all are.
     whole : Any
-        What a family describes of these (see `of`).
+        All rows as one component, where a prior has to know it (see `describe`).
     """
 
     low: FloatArray
     high: FloatArray
     centre: FloatArray
-    rows: FloatArray
-    weight: FloatArray
     heaviest: float
     n_missing: int = 0
     n_empty: int = 0
     whole: Any = None
-
-    def of(self, family: Family[Any, Any]) -> Survey:
-        """Return the same look as this family describes it."""
-        frame = family.frame(self.low, self.high, self.centre)
-        rows = fill_in(self.rows, self.weight, self)
-        return replace(self, whole=family.describe(frame, rows, self.weight))
 
     def suited(self, model: Mixture[Any]) -> Mixture[Any]:
         """Return the model to fit to these data: one that takes missing values, where there are some."""
@@ -117,8 +107,8 @@ def survey(source: Source, family: Family[Any, Any]) -> Survey:
         heaviest = max(heaviest, look.heaviest)
     if n_missing:
         _refuse_columns_without_values(low, source)
-    rows, weight = source.sample(SURVEY_ROWS, np.random.default_rng(0))
-    return Survey(low, high, _middle(rows, low, high), rows, weight, heaviest, n_missing, n_empty).of(family)
+    rows, _ = source.sample(SURVEY_ROWS, np.random.default_rng(0))
+    return Survey(low, high, _middle(rows, low, high), heaviest, n_missing, n_empty)
 
 
 def _refuse_columns_without_values(low: FloatArray, source: Source) -> None:
@@ -135,6 +125,25 @@ def _middle(rows: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
         return np.median(rows, axis=0)
     void = np.isnan(rows).all(axis=0)
     return np.nanmedian(np.where(void, low / 2 + high / 2, rows), axis=0)
+
+
+def describe(source: Source, model: Mixture[Any], found: Survey) -> Survey:
+    """Return the survey with what a prior has to know of all rows, in one pass over them; nothing without a prior.
+
+    Where values are missing, a sample of rows that are filled in stands for all.
+    """
+    if not model.family.is_informed:
+        return found
+    one = Mixture(model.family, 1)
+    frame = model.family.frame(found.low, found.high, found.centre)
+    params = MixtureParams(weights=np.ones(1), components=model.family.blank(frame, 1))
+    if found.n_missing:
+        rows, weight = draw_sample(source, one, np.random.default_rng(0))
+        sums = one.sums_of(params.components, fill_in(rows, weight, found), weight[:, None])
+    else:
+        step = partial(fold_blocks, one, params, compiled=one.compiles(source.n_rows, source.n_features))
+        sums = source.fold([step])[0].components
+    return replace(found, whole=model.family.describe(frame, sums))
 
 
 def blank(model: Mixture[T], found: Survey) -> T:

@@ -183,8 +183,12 @@ class Family(Protocol[T, M]):
     def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray, /) -> Frame:
         """Choose the coordinates for columns of this range, or refuse them."""
 
-    def describe(self, frame: Frame, x: FloatArray, weight: FloatArray, /) -> Any:
-        """Return what a prior has to know of weighted rows; None if there is no such thing."""
+    @property
+    def is_informed(self) -> bool:
+        """Whether there is a prior that has to know what all rows are like."""
+
+    def describe(self, frame: Frame, sums: M, /) -> Any:
+        """Return what a prior has to know of all rows, of their sums in one blank component."""
 
     def blank(self, frame: Frame, n_components: int, whole: Any = None, /) -> T:
         """Return parameters that only fix frame, pivot and what `describe` told, to take the first sums about."""

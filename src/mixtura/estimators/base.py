@@ -78,7 +78,9 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
 
     def _make_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
         """Return where EM starts: afresh, or from the last parameters under `warm_start`."""
-        return [self.params_] if self._is_warm() else self._make_cold_starts(source, model, found)
+        if self._is_warm():
+            return [self.params_]
+        return self._make_cold_starts(source, model, init.describe(source, model, found))
 
     def _make_cold_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
         """Return one start for each of `n_init` restarts."""

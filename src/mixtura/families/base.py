@@ -33,7 +33,12 @@ class Composed(ABC, Generic[T]):
         """Return the identity: values are used as they are."""
         return Frame.identity(len(low))
 
-    def describe(self, frame: Frame, x: FloatArray, weight: FloatArray) -> Any:
+    @property
+    def is_informed(self) -> bool:
+        """Whether there is a prior: there is none."""
+        return False
+
+    def describe(self, frame: Frame, sums: Any) -> Any:
         """Return None: there is no prior, and nothing that it had to know."""
         return None
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance
-from mixtura.families.linalg import quotient
+from mixtura.families.linalg import quotient, ratio
 from mixtura.frame import HORIZON, Frame
-from mixtura.grid import BLOCK_ROWS
 
 # Rows that the default adds to a component: twice the a_n of Chen & Tan, who take 1/n, at n = 2000, but constant, so
 # that it is a prior, the same for rows that come at once or in a stream. No deviation of a component of n rows is
@@ -50,15 +47,12 @@ class Whole:
         return cls(mean=np.zeros(d), covariance=unit, factor=unit)
 
     @classmethod
-    def of(cls, structure: Covariance[Any], frame: Frame, x: FloatArray, weight: FloatArray) -> Self:
-        """Return mean and covariance of weighted rows (n, d), widened a little: no direction is without width."""
-        z, share = frame.enter(x), (weight / weight.sum())[:, None]
-        mean = (share * z).sum(axis=0, keepdims=True)
-        blocks = [slice(row, row + BLOCK_ROWS) for row in range(0, len(z), BLOCK_ROWS)]  # BLAS threads longer ones
-        sums = reduce(add, [structure.moments(z[rows], share[rows], mean) for rows in blocks])
-        unit = structure.identity(1, len(mean[0]))
-        found = structure.estimate(sums, mean, np.zeros_like(mean), unit)
-        variances = structure.variances(found, *mean.shape)[0]
+    def of(cls, structure: Covariance[Any], frame: Frame, sums: Any) -> Self:
+        """Return mean and covariance of the rows of sums about 0, widened a little: no direction is without width."""
+        origin = np.zeros((1, len(frame.shift)))
+        mean = ratio(sums.s1, sums.s0, origin)
+        found = structure.estimate(sums, origin, mean, structure.identity(*origin.shape))
+        variances = structure.variances(found, *origin.shape)[0]
         constant = variances <= frame.floor**2
         widened = structure.widen(found, np.where(constant, _lend(variances, constant, frame), EDGE * variances))
         covariance, factor, _ = structure.factorize(widened, frame.floor)

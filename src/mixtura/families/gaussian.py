@@ -95,9 +95,14 @@ class Gaussian:
         """Choose the frame of columns of this range."""
         return Frame.from_range(low, high, centre, isotropic=self.covariance.isotropic)
 
-    def describe(self, frame: Frame, x: FloatArray, weight: FloatArray) -> Whole:
-        """Return what weighted rows are like as one."""
-        return Whole.of(self.covariance, frame, x, weight)
+    @property
+    def is_informed(self) -> bool:
+        """Whether there is a prior."""
+        return self.prior is not None
+
+    def describe(self, frame: Frame, sums: Any) -> Whole:
+        """Return what the rows of these sums are like as one."""
+        return Whole.of(self.covariance, frame, sums)
 
     def blank(self, frame: Frame, n_components: int, whole: Whole | None = None) -> GaussianParams:
         """Return unit components at the centre of the frame."""

@@ -95,10 +95,14 @@ class Product(Composed[Parts]):
         frames = [family.frame(low[c], high[c], centre[c]) for family, c in parts]
         return Frame(**{name: np.concatenate([vars(frame)[name] for frame in frames]) for name in vars(frames[0])})
 
-    def describe(self, frame: Frame, x: FloatArray, weight: FloatArray) -> Parts:
+    @property
+    def is_informed(self) -> bool:
+        """Whether a part has a prior."""
+        return any(family.is_informed for family in self.families)
+
+    def describe(self, frame: Frame, sums: ProductSums) -> Parts:
         """Return what each part has to know of its columns."""
-        parts = [part for _, part in self._cut(x)]
-        return self._each(lambda family, f, part: family.describe(f, part, weight), self._frames(frame), parts)
+        return self._each(lambda family, f, s: family.describe(f, s), self._frames(frame), sums.parts)
 
     def blank(self, frame: Frame, n_components: int, whole: Parts | None = None) -> Parts:
         """Return the blank parameters of each part."""

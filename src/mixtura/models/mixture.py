@@ -244,13 +244,16 @@ class Mixture(Generic[T]):
 
         The sums are taken twice, the second time about the means of the first, so that no digits are lost.
         """
-        theta, _ = self.family.update(self._suffstats(blank, x, resp), blank)
-        theta, events = self.family.update(self._suffstats(theta, x, resp), theta)
+        theta, _ = self.family.update(self.sums_of(blank, x, resp), blank)
+        theta, events = self.family.update(self.sums_of(theta, x, resp), theta)
         counts = resp.sum(axis=0)
         return MixtureParams(weights=counts / counts.sum(), components=theta), events
 
-    def _suffstats(self, theta: T, x: FloatArray, resp: FloatArray) -> Any:
-        """Return the family's sums, block by block: a longer product would depend on the threads of BLAS."""
+    def sums_of(self, theta: T, x: FloatArray, resp: FloatArray) -> Any:
+        """Return the family's sums over rows of these responsibilities.
+
+        Block by block: a longer product would depend on the threads of BLAS.
+        """
         forest: Forest[Any] = Forest()
         for b, row in enumerate(range(0, len(x), BLOCK_ROWS)):
             rows = slice(row, row + BLOCK_ROWS)

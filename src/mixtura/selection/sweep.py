@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from mixtura import init
 from mixtura.checkpoint import Checkpoint
 from mixtura.em import EMResult, Job, drive_jobs
 from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.outcome import best_of
 from mixtura.init import Survey
 from mixtura.model import Source
+from mixtura.models.mixture import Mixture
 from mixtura.sources.arrays import ArraySource
 from mixtura.sources.remembered import Remembered
 
@@ -45,6 +48,7 @@ def fit_together(
         For rows that no component can yield.
     """
     found, _ = estimators[0]._survey(source, estimators[0]._make_model())
+    described = cache(lambda family: init.describe(source, Mixture(family, 1), found))
     failures = [""] * len(estimators)
     jobs: list[list[Job[Any, Any]]] = [[] for _ in estimators]
     few, remembered = _few_rows(estimators, source), Remembered(source)
@@ -52,7 +56,8 @@ def fit_together(
         try:
             estimator._check_enough(few)
             model = found.suited(estimator._make_model())
-            starts = estimator._make_cold_starts(remembered, model, found.of(model.family))
+            family: Any = model.family  # a frozen value
+            starts = estimator._make_cold_starts(remembered, model, described(family))
             jobs[i] = [Job(model, start) for start in starts]
         except ValueError as error:  # one that cannot be fitted does not end the others
             failures[i] = str(error)
