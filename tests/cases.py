@@ -27,7 +27,8 @@ from mixtura.families import (
 )
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.binned import Binned
-from mixtura.priors import Spread
+from mixtura.models.weights import Weighting
+from mixtura.priors import Dirichlet, NormalInverseWishart, Spread
 from mixtura.sources import ArraySource
 
 
@@ -64,7 +65,7 @@ class Case:
     def start(self, x: Any, seed: int = 1) -> MixtureParams[Any]:
         """Return a start far from any optimum."""
         source = ArraySource(self.values(x))
-        found = init.survey(source, self.model.family)
+        found = init.describe(source, self.model, init.survey(source, self.model.family))
         return init.start(source, self.model, found, self.method, np.random.default_rng(seed))
 
 
@@ -220,6 +221,12 @@ CASES: dict[str, Case] = {
     "binned": Case(Binned(Gaussian(Full()), 3), interval_rows, gaussian_directions, values=middles),
     "gaussian-spread": Case(
         Mixture(Gaussian(Full(), prior=Spread(2.0)), 3), normal_rows(4), gaussian_directions, "columns"
+    ),
+    "gaussian-map": Case(
+        Mixture(Gaussian(Tied(), prior=NormalInverseWishart(dof=4)), 3, weighting=Weighting(Dirichlet(3))),
+        normal_rows(4),
+        gaussian_directions,
+        "columns",
     ),
     "poisson": Case(Mixture(Poisson(), 3), count_rows, poisson_directions),
     "bernoulli": family_case(Bernoulli(), answer_rows),

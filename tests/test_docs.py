@@ -47,6 +47,7 @@ def test_priors(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(names["microns"].means_, 1e6 * names["fit"].means_, rtol=1e-9)
     assert capsys.readouterr().out.startswith("True")
     assert -20 < names["steady"].result_.objective[-1] - names["steady"].loglik_ < 0
+    np.testing.assert_allclose(np.sort(names["most_probable"].weights_), [201 / 502, 301 / 502], atol=0.02)
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")

@@ -196,7 +196,7 @@ def test_the_tree_refuses_gaps_and_repeats():
 
 def _fit_from_resp(model: Any, x: Any, resp: Any) -> Any:
     """Fit for ten updates from given responsibilities, which do not depend on the units of the rows."""
-    found = init.survey(ArraySource(x), model.family)
+    found = init.describe(ArraySource(x), model, init.survey(ArraySource(x), model.family))
     blank = init.blank(model, found)
     start, _ = model.from_resp(blank, x, resp)
     (result,) = drive(ArraySource(x), model, [start], tol=0.0, max_iter=10)

@@ -5,10 +5,12 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import optimize, stats
+from sklearn.base import clone
 
-from mixtura import GaussianMixture, load
-from mixtura.families import Gaussian
-from mixtura.priors import Spread
+from mixtura import GaussianMixture, MixtureModel, load
+from mixtura.families import Gaussian, Poisson
+from mixtura.priors import Dirichlet, NormalInverseWishart, Spread
 
 RNG = np.random.default_rng(0)
 CLUMPS = np.concatenate([RNG.normal(0, 1, (120, 3)), RNG.normal([4, 9, 1], [1, 2, 0.5], (80, 3))])
@@ -174,3 +176,153 @@ def test_what_is_no_prior_is_refused():
         GaussianMixture(1, component_prior="spread").fit(CLUMPS)
     with pytest.raises(TypeError, match=r"prior is 3, expected an object such as Spread\(\)"):
         Gaussian(prior=3)
+
+
+# ---------------------------------------------------------------- normal-inverse-Wishart and Dirichlet
+
+NIW = {
+    "full": NormalInverseWishart([1.0, 2.0, 3.0], 5.0, 7.0, [[4.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 2.0]]),
+    "diag": NormalInverseWishart([1.0, 2.0, 3.0], 5.0, 7.0, [4.0, 3.0, 2.0]),
+    "spherical": NormalInverseWishart([1.0, 2.0, 3.0], 5.0, 7.0, 4.0),
+}
+NIW["tied"] = NIW["full"]
+TIGHT = {"tol": 1e-15, "max_iter": 20_000, "random_state": 0}
+
+
+def log_density(structure, prior, means, covariances):
+    """Return the log density of a normal-inverse-Wishart prior by SciPy."""
+    k, d = means.shape
+    matrices = dense(covariances, structure, k, d)
+    total = sum(
+        stats.multivariate_normal.logpdf(m, prior.mean, c / prior.mean_precision)
+        for m, c in zip(means, matrices, strict=True)
+    )
+    if structure in ("full", "tied"):
+        own = matrices if structure == "full" else matrices[:1]
+        return total + sum(stats.invwishart.logpdf(c, prior.dof, prior.scale) for c in own)
+    return total + stats.invgamma.logpdf(covariances, prior.dof / 2, scale=prior.scale / 2).sum()
+
+
+def test_the_log_prior_is_that_of_scipy_but_for_a_constant(structure, make_case):
+    prior, gaps = NIW[structure], []
+    for seed in range(3):
+        case = make_case(structure, n=60, k=3, d=3, seed=seed)
+        options = {**case.start, "component_prior": prior, "weight_prior": Dirichlet([1.5, 2, 4]), "max_iter": 0}
+        fit = GaussianMixture(**options).fit(case.x)
+        expected = log_density(structure, prior, fit.means_, fit.covariances_)
+        expected += stats.dirichlet.logpdf(fit.weights_ / fit.weights_.sum(), [1.5, 2, 4])
+        gaps.append(fit.result_.objective[-1] - fit.loglik_ - expected)
+    assert_allclose(gaps, gaps[0], rtol=0, atol=1e-9 * np.abs(gaps).max())
+
+
+def test_one_component_has_the_conjugate_mode(structure, path):
+    prior, n, d = NIW[structure], len(CLUMPS), 3
+    fit = GaussianMixture(1, covariance_type=structure, component_prior=prior, **TIGHT).fit(CLUMPS)
+    mean = CLUMPS.mean(axis=0)
+    gap = mean - prior.mean
+    scatter = (CLUMPS - mean).T @ (CLUMPS - mean) + n * 5.0 / (n + 5.0) * np.outer(gap, gap)
+    expected = {
+        "full": lambda: (prior.scale + scatter) / (n + 7.0 + d + 2),
+        "tied": lambda: (prior.scale + scatter) / (n + 7.0 + d + 2),
+        "diag": lambda: np.diag((prior.scale + np.diag(scatter)) / (n + 7.0 + 3)),
+        "spherical": lambda: np.eye(d) * (prior.scale + np.trace(scatter)) / (n * d + 7.0 + 2 + d),
+    }[structure]()
+    assert_allclose(fit.means_[0], (n * mean + 5.0 * prior.mean) / (n + 5.0), rtol=1e-12)
+    assert_allclose(dense(fit.covariances_, structure, 1, d)[0], expected, rtol=1e-11)
+
+
+def test_the_defaults_are_those_of_fraley_and_raftery(structure):
+    k, d, n = 2, 3, len(CLUMPS)
+    scale = structured(np.cov(CLUMPS.T, bias=True), structure) / k ** (2 / d)
+    by_hand = {"full": scale, "tied": scale, "diag": np.diag(scale), "spherical": scale[0, 0]}[structure]
+    given = NormalInverseWishart(CLUMPS.mean(axis=0), 0.01, d + 2, by_hand)
+    options = {"covariance_type": structure, "tol": 1e-12, "max_iter": 1000, "random_state": 0}
+    one, other = (GaussianMixture(k, component_prior=p, **options).fit(CLUMPS) for p in (NormalInverseWishart(), given))
+    order = np.argsort(one.weights_), np.argsort(other.weights_)
+    assert_allclose(one.means_[order[0]], other.means_[order[1]], rtol=1e-4)  # the default scale is a thousandth wider
+    assert_allclose(one.loglik_, other.loglik_, atol=1e-3 * n)
+
+
+def test_no_step_of_scipy_goes_higher():
+    # Two components on the line: all five parameters by a simplex on the penalized likelihood.
+    x = np.concatenate([RNG.normal(0, 1, 60), RNG.normal(3, 0.7, 30)])
+    prior, alpha = NormalInverseWishart([1.0], 2.0, 4.0, [[1.5]]), 3.0
+    fit = GaussianMixture(2, component_prior=prior, weight_prior=Dirichlet(alpha), **TIGHT).fit(x)
+
+    def objective(p):
+        weights, means, variances = np.array([p[0], 1 - p[0]]), p[1:3, None], np.exp(p[3:, None, None])
+        density = weights * stats.norm.pdf(x[:, None], means[:, 0], np.sqrt(variances[:, 0, 0]))
+        logs = np.log(density.sum(axis=1)).sum() + (alpha - 1) * np.log(weights).sum()
+        return -logs - log_density("full", prior, means, variances)
+
+    here = np.concatenate([fit.weights_[:1], fit.means_[:, 0], np.log(fit.covariances_[:, 0, 0])])
+    found = optimize.minimize(objective, here + 0.02, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-11})
+    assert_allclose(here, found.x, atol=1e-6)
+
+
+def test_a_flat_dirichlet_is_no_prior():
+    one, other = (GaussianMixture(2, weight_prior=p, random_state=0).fit(CLUMPS) for p in (None, Dirichlet([1, 1])))
+    assert_array_equal(one.weights_, other.weights_)
+    assert one.result_.objective[-1] == other.result_.objective[-1]
+
+
+def test_weights_of_counts_have_a_prior_too():
+    x = np.repeat([0, 1, 80, 81], [15, 15, 5, 5])
+    fit = MixtureModel(Poisson(), 2, weight_prior=Dirichlet(6), random_state=0, tol=1e-12).fit(x)
+    assert_allclose(np.sort(fit.weights_), [15 / 50, 35 / 50], rtol=1e-9)
+    errors = fit.standard_errors(x).weights  # the prior has ten rows
+    assert_allclose(errors, np.sqrt(0.3 * 0.7 / 50), rtol=1e-6)
+
+
+def test_priors_survive_a_file_and_a_clone(tmp_path, structure):
+    options = {"component_prior": NIW[structure], "weight_prior": Dirichlet([2, 3]), "covariance_type": structure}
+    fit = clone(GaussianMixture(2, random_state=0, **options)).fit(CLUMPS)
+    fit.save(tmp_path / "fit.json")
+    loaded = load(tmp_path / "fit.json")
+    assert loaded.weight_prior == Dirichlet([2, 3])
+    assert_array_equal(loaded.partial_fit(CLUMPS[::2]).covariances_, fit.partial_fit(CLUMPS[::2]).covariances_)
+    part = loaded.marginal([2, 0])
+    assert_array_equal(part.component_prior.mean, [3.0, 1.0])
+    assert np.isfinite(part.fit(CLUMPS[:, [2, 0]]).loglik_)
+
+
+IMPOSSIBLE = {
+    "dof": (NormalInverseWishart(dof=2), r"dof is 2, expected a finite number above 2 for covariance_type='full'"),
+    "mean": (NormalInverseWishart([1, 2]), r"mean has shape \(2,\), expected \(3,\), a number a column"),
+    "shape": (
+        NormalInverseWishart(scale=[1, 2, 3]),
+        r"scale has shape \(3,\), expected \(3, 3\) for covariance",
+    ),
+    "definite": (NormalInverseWishart(scale=np.diag([1, 0, 1])), "scale is not symmetric and positive definite"),
+    "symmetric": (NormalInverseWishart(scale=np.eye(3) + np.eye(3, k=1) / 9), "scale is not symmetric"),
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_an_impossible_prior_is_refused(what):
+    prior, message = IMPOSSIBLE[what]
+    with pytest.raises(ValueError, match=f"NormalInverseWishart: {message}"):
+        GaussianMixture(2, component_prior=prior).fit(CLUMPS)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NormalInverseWishart(mean_precision=-1), "mean_precision is -1, expected a finite number from 0"),
+        (lambda: NormalInverseWishart(mean=[np.nan]), "mean contains NaN or infinity"),
+        (lambda: Dirichlet(0.5), "alpha is 0.5, expected a finite number from 1: below 1"),
+        (lambda: Dirichlet([2, np.inf]), "alpha is inf"),
+        (lambda: Dirichlet([[2]]), r"alpha has shape \(1, 1\)"),
+        (
+            lambda: GaussianMixture(3, weight_prior=Dirichlet([2, 2])).fit(CLUMPS),
+            "alpha has 2 numbers, expected one for",
+        ),
+        (
+            lambda: GaussianMixture(2, weight_prior=Dirichlet([2, 2]), on_collapse="drop").fit(CLUMPS),
+            "on_collapse='drop' renumbers",
+        ),
+    ],
+)
+def test_impossible_numbers_of_a_prior_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -80,7 +80,7 @@ def test_rows_of_other_columns_are_refused_by_an_e_step(case, kernels):
 def test_the_m_step_of_what_parameters_expect_is_the_parameters(case):
     x = case.rows(500)
     params, _ = case.model.m_step(case.model.e_step(case.start(x), x), case.start(x))
-    again, events = case.model.m_step(case.model.expected(params), params)
+    again, events = case.model.m_step(case.model.expected(params, 500.0), params)
     assert not events
     assert_close(again, params, rtol=1e-12)
 

@@ -1,5 +1,7 @@
-"""Priors: what is known before the data are seen, as objects for `GaussianMixture` and for families and models."""
+"""Priors: what is known before the data are seen, as objects for the estimators, for families and models."""
 
 from mixtura.families.conjugate import ComponentPrior, Spread
+from mixtura.families.wishart import NormalInverseWishart
+from mixtura.models.weights import Dirichlet
 
-__all__ = ["ComponentPrior", "Spread"]
+__all__ = ["ComponentPrior", "Dirichlet", "NormalInverseWishart", "Spread"]

@@ -25,6 +25,7 @@ from mixtura.families.gaussian import Gaussian
 from mixtura.init import Survey, blank
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.models.weights import Dirichlet, Weighting
 from mixtura.search import AUTO
 
 STRUCTURES: dict[str, Covariance[Any]] = {s.name: s for s in (Full(), Tied(), Diag(), Spherical())}
@@ -90,6 +91,8 @@ class GaussianMixture(JointDensity):
         costs a warning, not the fit.
     component_prior : ComponentPrior, optional
         What is known of means and covariances, such as ``priors.Spread(rows=0.1)``, in the place of what "auto" means.
+    weight_prior : Dirichlet, optional
+        What is known of the weights, such as ``priors.Dirichlet(2)``.
     max_time : float, optional
         Seconds after which a fit ends with the best that it has, at least one pass; a pass in progress is abandoned.
     callback : callable, optional
@@ -146,6 +149,7 @@ class GaussianMixture(JointDensity):
         "reg_covar": [StrOptions({AUTO}), Interval(Real, 0.0, None, closed="left")],
         "component_prior": [ComponentPrior, None],
         "compress": ["boolean"],
+        "weight_prior": [Dirichlet, None],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -168,6 +172,7 @@ class GaussianMixture(JointDensity):
         means_init: Any = None,
         precisions_init: Any = None,
         component_prior: ComponentPrior | None = None,
+        weight_prior: Dirichlet | None = None,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -191,6 +196,7 @@ class GaussianMixture(JointDensity):
         self.means_init = means_init
         self.precisions_init = precisions_init
         self.component_prior = component_prior
+        self.weight_prior = weight_prior
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -209,7 +215,12 @@ class GaussianMixture(JointDensity):
         structure, prior, reg_covar = STRUCTURES[self.covariance_type], self.component_prior, self.reg_covar
         if reg_covar == AUTO:
             prior, reg_covar = prior or Spread(), 0.0
-        return Mixture(Gaussian(structure, float(reg_covar), prior), self.n_components, POLICIES[self.on_collapse])
+        return Mixture(
+            Gaussian(structure, float(reg_covar), prior),
+            self.n_components,
+            POLICIES[self.on_collapse],
+            weighting=Weighting(self.weight_prior or Dirichlet()),
+        )
 
     def _make_cold_starts(self, source: Source, model: Mixture[Any], found: Survey) -> list[MixtureParams[Any]]:
         family: Any = model.family

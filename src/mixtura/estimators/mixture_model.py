@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from mixtura.em import State
 from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
 from mixtura.models.mixture import Mixture
+from mixtura.models.weights import Dirichlet, Weighting
 
 
 class MixtureModel(BaseMixture):
@@ -20,7 +21,7 @@ class MixtureModel(BaseMixture):
         Distribution of a component, such as `families.Poisson()`.
     n_components : int, default 1
         Number of components, k.
-    tol, max_iter, n_init, init_params, acceleration, on_collapse, random_state, warm_start, verbose, \
+    tol, max_iter, n_init, init_params, acceleration, on_collapse, weight_prior, random_state, warm_start, verbose, \
     verbose_interval, n_threads, checkpoint, max_time, callback
         As in `GaussianMixture`.
 
@@ -45,6 +46,7 @@ class MixtureModel(BaseMixture):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMixture._parameter_constraints,
         "family": [object],
+        "weight_prior": [Dirichlet, None],
     }
 
     def __init__(
@@ -58,6 +60,7 @@ class MixtureModel(BaseMixture):
         init_params: str = "auto",
         acceleration: str | None = QUASI_NEWTON,
         on_collapse: str = "floor",
+        weight_prior: Dirichlet | None = None,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -75,6 +78,7 @@ class MixtureModel(BaseMixture):
         self.init_params = init_params
         self.acceleration = acceleration
         self.on_collapse = on_collapse
+        self.weight_prior = weight_prior
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -92,4 +96,5 @@ class MixtureModel(BaseMixture):
     def _make_model(self) -> Mixture[Any]:
         if isinstance(self.family, type) or not hasattr(self.family, "log_density"):
             raise TypeError(f"family is {self.family!r}, expected an object such as mixtura.families.Poisson()")
-        return Mixture(self.family, self.n_components, POLICIES[self.on_collapse])
+        weighting = Weighting(self.weight_prior or Dirichlet())
+        return Mixture(self.family, self.n_components, POLICIES[self.on_collapse], weighting=weighting)

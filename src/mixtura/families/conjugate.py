@@ -101,15 +101,28 @@ class PriorRows:
     mean_rows: float
     mean: FloatArray
 
-    def update(
+    def means(self, counts: FloatArray, pivot: FloatArray, shift: FloatArray) -> FloatArray:
+        """Return the most probable means, less the pivot (formula P2).
+
+        Parameters
+        ----------
+        counts : (k,) array
+            Rows of each component.
+        pivot, shift : (k, d) array
+            The means of the rows are ``pivot + shift``.
+        """
+        pull = quotient(np.full_like(counts, self.mean_rows), counts + self.mean_rows)
+        return shift + pull[:, None] * (self.mean - pivot - shift)
+
+    def covariances(
         self,
         structure: Covariance[Any],
         counts: FloatArray,
-        pivot: FloatArray,
-        shift: FloatArray,
         covariances: FloatArray,
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the most probable means, less the pivot, and covariances (formulas P2, P3).
+        moved: FloatArray,
+        gaps: FloatArray,
+    ) -> FloatArray:
+        """Return the most probable covariances about given means (formula P3).
 
         Parameters
         ----------
@@ -117,31 +130,35 @@ class PriorRows:
             Of the covariances.
         counts : (k,) array
             Rows of each component.
-        pivot, shift : (k, d) array
-            The means of the rows are ``pivot + shift``.
         covariances : array
-            Of the rows, about their means.
+            Of the rows, about their own means.
+        moved, gaps : (k, d) array
+            From the given means to those of the rows, and to that of the prior.
         """
-        pull, gaps = self._pull(counts), self.mean - pivot - shift
         rows = structure.rows_of_each(counts)
-        scatter = rows * covariances + structure.scatter(counts * pull, gaps) + self.rows * self.covariance
-        return shift + pull[:, None] * gaps, scatter / (rows + self._divisor(structure, len(counts)))
+        scatter = rows * covariances + structure.scatter(counts, moved) + self._scatter(structure, gaps)
+        return scatter / (rows + self._divisor(structure, len(counts)))
 
-    def undo(
+    def means_of_rows(self, counts: FloatArray, pivot: FloatArray, shift: FloatArray) -> FloatArray:
+        """Return what `means` makes these of; the same for a component without rows."""
+        return shift - quotient(np.full_like(counts, self.mean_rows), counts)[:, None] * (self.mean - pivot - shift)
+
+    def covariances_of_rows(
         self,
         structure: Covariance[Any],
         counts: FloatArray,
-        pivot: FloatArray,
-        shift: FloatArray,
         covariances: FloatArray,
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return what `update` makes these of: the inverse of P2 and P3; 0 for a component without rows."""
-        pull = self._pull(counts)
-        gaps = (self.mean - pivot - shift) * quotient(counts + self.mean_rows, counts)[:, None]
+        moved: FloatArray,
+        gaps: FloatArray,
+    ) -> FloatArray:
+        """Return what `covariances` makes these of; 0 for a component without rows."""
         rows = structure.rows_of_each(counts)
         total = (rows + self._divisor(structure, len(counts))) * covariances
-        scatter = total - structure.scatter(counts * pull, gaps) - self.rows * self.covariance
-        return shift - pull[:, None] * gaps, quotient(scatter, rows)
+        return quotient(total - structure.scatter(counts, moved) - self._scatter(structure, gaps), rows)
+
+    def _scatter(self, structure: Covariance[Any], gaps: FloatArray) -> FloatArray:
+        """Return the scatter of the rows that the prior is worth, about means so far from its own."""
+        return structure.scatter(np.full(len(gaps), self.mean_rows), gaps) + self.rows * self.covariance
 
     def log_density(self, structure: Covariance[Any], means: FloatArray, factors: FloatArray) -> float:
         """Return the log prior density, 0 at its mode but for the means' part (formula P1)."""
@@ -179,17 +196,17 @@ class PriorRows:
         """Return what the prior adds to the rows that a covariance is divided by."""
         return self.rows + (k / structure.n_matrices(k) if self.mean_rows else 0.0)
 
-    def _pull(self, counts: FloatArray) -> FloatArray:
-        """Return the share of the way from the mean of its rows to that of the prior that each mean goes."""
-        return quotient(np.full_like(counts, self.mean_rows), counts + self.mean_rows)
-
 
 class ComponentPrior(ABC):
     """What is known of Gaussian components before the data are seen."""
 
     @abstractmethod
-    def rows_for(self, structure: Covariance[Any], whole: Whole, k: int) -> PriorRows:
+    def rows_for(self, structure: Covariance[Any], frame: Frame, whole: Whole, k: int) -> PriorRows:
         """Return the rows that this prior is worth to each of k components."""
+
+    @abstractmethod
+    def check(self, structure: Covariance[Any], d: int) -> None:
+        """Raise a `ValueError` that names what cannot be about this prior for d columns."""
 
     def select(self, columns: IntArray) -> ComponentPrior:
         """Return the prior of these columns, in this order."""
@@ -216,5 +233,8 @@ class Spread(ComponentPrior):
         if not 0 < float(self.rows) < np.inf:
             raise ValueError(f"Spread: rows is {self.rows!r}, expected a finite number above 0")
 
-    def rows_for(self, structure: Covariance[Any], whole: Whole, k: int) -> PriorRows:
+    def check(self, structure: Covariance[Any], d: int) -> None:
+        """Accept any number of columns."""
+
+    def rows_for(self, structure: Covariance[Any], frame: Frame, whole: Whole, k: int) -> PriorRows:
         return PriorRows(self.rows, whole.covariance, whole.factor, mean_rows=0.0, mean=whole.mean)

@@ -128,6 +128,14 @@ class Covariance(ABC, Generic[M]):
         """Return how many covariances k components have."""
         return k
 
+    @abstractmethod
+    def scale_shape(self, d: int) -> tuple[int, ...]:
+        """Return the shape of one covariance as users write it."""
+
+    def wishart_size(self, d: int) -> int:
+        """Return how many columns the Wishart distribution of one covariance has."""
+        return 1
+
     def repeats(self, d: int) -> int:
         """Return for how many columns each number in a covariance stands."""
         return 1

@@ -21,6 +21,9 @@ class Diag(Covariance[Moments]):
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         return (k, d)
 
+    def scale_shape(self, d: int) -> tuple[int, ...]:
+        return (d,)
+
     def identity(self, k: int, d: int) -> FloatArray:
         return np.ones((k, d))
 
@@ -186,6 +189,9 @@ class Spherical(Diag):
 
     def rows_of_each(self, counts: FloatArray) -> FloatArray:
         return counts
+
+    def scale_shape(self, d: int) -> tuple[int, ...]:
+        return ()
 
     def repeats(self, d: int) -> int:
         return d

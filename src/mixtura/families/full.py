@@ -28,6 +28,12 @@ from mixtura.model import SHARED
 class _Matrices(Covariance[M]):
     """What is done alike to a matrix and to a stack of them."""
 
+    def scale_shape(self, d: int) -> tuple[int, ...]:
+        return (d, d)
+
+    def wishart_size(self, d: int) -> int:
+        return d
+
     def invert(self, factors: FloatArray) -> FloatArray:
         root = invert_lower(factors)
         return root @ np.swapaxes(root, -1, -2)

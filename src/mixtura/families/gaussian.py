@@ -11,7 +11,7 @@ import numpy as np
 
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.base import digest
-from mixtura.families.conjugate import ComponentPrior, Whole
+from mixtura.families.conjugate import ComponentPrior, PriorRows, Whole
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.linalg import HALF_APART, quotient, ratio
@@ -101,7 +101,9 @@ class Gaussian:
         return self.prior is not None
 
     def describe(self, frame: Frame, sums: Any) -> Whole:
-        """Return what the rows of these sums are like as one."""
+        """Return what the rows of these sums are like as one; refuse a prior that cannot be."""
+        if self.prior is not None:
+            self.prior.check(self.covariance, len(frame.shift))
         return Whole.of(self.covariance, frame, sums)
 
     def blank(self, frame: Frame, n_components: int, whole: Whole | None = None) -> GaussianParams:
@@ -136,9 +138,10 @@ class Gaussian:
         """Return the sums about the pivot of which `update` makes `theta` (formula B1)."""
         shift = theta.means - theta.pivot
         covariances = self.covariance.widen(theta.covariances, -self.reg_covar * theta.frame.scale**2)
-        if self.prior is not None:
-            rows = self.prior.rows_for(self.covariance, theta.whole, len(counts))
-            shift, covariances = rows.undo(self.covariance, counts, theta.pivot, shift, covariances)
+        if (prior := self._prior_rows(theta)) is not None:
+            means, gaps = shift, prior.mean - theta.means
+            shift = prior.means_of_rows(counts, theta.pivot, means)
+            covariances = prior.covariances_of_rows(self.covariance, counts, covariances, shift - means, gaps)
         sums: Sums = self.covariance.expected(counts, covariances, shift)
         return sums
 
@@ -149,10 +152,14 @@ class Gaussian:
 
     def log_prior(self, theta: GaussianParams) -> float:
         """Return the log prior density of the components (formula P1)."""
+        prior = self._prior_rows(theta)
+        return 0.0 if prior is None else prior.log_density(self.covariance, theta.means, theta.factors)
+
+    def _prior_rows(self, theta: GaussianParams) -> PriorRows | None:
+        """Return the rows that the prior is worth, None if there is none."""
         if self.prior is None:
-            return 0.0
-        rows = self.prior.rows_for(self.covariance, theta.whole, len(theta.means))
-        return rows.log_density(self.covariance, theta.means, theta.factors)
+            return None
+        return self.prior.rows_for(self.covariance, theta.frame, theta.whole, len(theta.means))
 
     def _estimate(self, sums: Any, theta: GaussianParams) -> tuple[FloatArray, FloatArray]:
         """Return means, less the pivot, and covariances of the rows of each component; as in `theta` if it has none."""
@@ -163,9 +170,11 @@ class Gaussian:
         self, theta: GaussianParams, counts: FloatArray, shift: FloatArray, covariances: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Return what prior and perturbation make of these estimates."""
-        if self.prior is not None:
-            rows = self.prior.rows_for(self.covariance, theta.whole, len(counts))
-            shift, covariances = rows.update(self.covariance, counts, theta.pivot, shift, covariances)
+        if (prior := self._prior_rows(theta)) is not None:
+            means = prior.means(counts, theta.pivot, shift)
+            gaps = prior.mean - theta.pivot - means
+            covariances = prior.covariances(self.covariance, counts, covariances, shift - means, gaps)
+            shift = means
         return shift, self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
 
     def free(self, theta: GaussianParams) -> FloatArray:
@@ -387,9 +396,9 @@ class Gaussian:
         """Return the derivatives of `log_prior` by the coordinates, and what the prior informs of them."""
         slots = self.slots(theta)
         totals = np.zeros((2, self.n_parameters(theta)))
-        if self.prior is not None:
-            rows = self.prior.rows_for(self.covariance, theta.whole, len(theta.means))
-            for total, parts in zip(totals, rows.information(self.covariance, theta.means, theta.factors), strict=True):
+        if (prior := self._prior_rows(theta)) is not None:
+            parts_of = prior.information(self.covariance, theta.means, theta.factors)
+            for total, parts in zip(totals, parts_of, strict=True):
                 np.add.at(total, slots, parts)
         return totals[0], totals[1]
 

@@ -138,6 +138,8 @@ def information(model: Mixture[Any], params: MixtureParams[Any], stats: Informat
     basis, slots = share_basis(params.weights), _slots(model, params)
     k, free = basis.shape
     slope, prior = (np.pad(part, (free, 0)) for part in informed(model.family).prior_information(params.components))
+    added = model.weighting.prior.rows(k)  # of the Dirichlet prior
+    slope[:free], prior[:free] = added @ basis, added.sum()
     complete = prior.copy()
     complete[:free] += stats.weight
     expected = np.zeros_like(stats.products)  # of the product of the complete score, given the row

@@ -10,10 +10,11 @@ import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.blocks import fold_blocks
-from mixtura.families.linalg import is_occupied, log_positive, quotient
+from mixtura.families.linalg import is_occupied
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Event, EventKind, Family, Posterior
 from mixtura.models.collapse import CollapsePolicy, Floor
+from mixtura.models.weights import Weighting
 from mixtura.persistence import decode
 from mixtura.stats import Forest, Node, Stats
 from mixtura.values import same_bits
@@ -69,14 +70,18 @@ class Mixture(Generic[T]):
         `Floor()`, `Reseed()`, `Drop()` or `Raise()` of `mixtura.models.collapse`.
     patience : int
         How much longer than usual the composed path takes with this family.
+    weighting : Weighting
+        How the mixing weights are estimated.
     """
 
     family: Family[T, Any]
     n_components: int
     on_collapse: CollapsePolicy = field(default_factory=Floor)
     patience: int = 1
+    weighting: Weighting = field(default_factory=Weighting)
 
     def __post_init__(self) -> None:
+        self.weighting.check(self.n_components, renumbered=self.on_collapse.shrinks)
         self.on_collapse.check(self.family)
 
     def for_missing(self) -> Mixture[T]:
@@ -170,7 +175,8 @@ class Mixture(Generic[T]):
         """
         counts = stats.components.s0
         components, narrow = self.family.update(stats.components, params.components)
-        updated = replace(params, weights=counts / counts.sum(), components=components, sparse=True)
+        weights = self.weighting.update(counts, params.weights)
+        updated = replace(params, weights=weights, components=components, sparse=True)
         emptied = np.flatnonzero(~is_occupied(counts) & (params.weights > 0))
         empty = [Event(EventKind.EMPTY, int(j), f"component {j} lost all its rows") for j in emptied]
         events = [*empty, *narrow]
@@ -194,7 +200,7 @@ class Mixture(Generic[T]):
 
     def log_prior(self, params: MixtureParams[T]) -> float:
         """Return the log prior density: 0 for maximum likelihood."""
-        return self.family.log_prior(params.components)
+        return self.weighting.log_prior(params.weights) + self.family.log_prior(params.components)
 
     def expected(self, params: MixtureParams[T], weight: float = 1.0) -> MixtureStats:
         """Return the statistics, of this total weight, of which `m_step` makes `params`."""
@@ -202,37 +208,39 @@ class Mixture(Generic[T]):
             loglik=0.0,
             weight=weight,
             pivot=self.family.pivot(params.components),
-            components=self.family.expected(params.components, weight * params.weights),
+            components=self.family.expected(params.components, self.weighting.counts(params.weights, weight)),
         )
 
     def free(self, params: MixtureParams[T]) -> FloatArray:
-        """Return the logarithms of the weights about their mean, and the family's coordinates (formula Q1)."""
-        positive = params.weights > 0
-        logs = log_positive(params.weights)
-        centred = np.where(positive, logs - logs.sum() / positive.sum(), 0.0)
-        return np.concatenate([centred, self.family.free(params.components)])
+        """Return the coordinates of the weights, and those of the family (formula Q1)."""
+        return np.concatenate([self.weighting.free(params.weights), self.family.free(params.components)])
 
     def from_free(self, vector: FloatArray, like: MixtureParams[T]) -> MixtureParams[T] | None:
         """Return the parameters with these coordinates; a weight of 0 stays."""
-        tilt, rest = np.split(vector, [len(like.weights)])
-        logs = np.where(like.weights > 0, tilt, -np.inf)
-        shares = np.exp(logs - logs.max())
+        tilt, rest = self._split(vector, like)
         components = self.family.from_free(rest, like.components)
-        return None if components is None else replace(like, weights=shares / shares.sum(), components=components)
+        weights = self.weighting.from_free(tilt, like.weights)
+        return None if components is None else replace(like, weights=weights, components=components)
 
     def metric(self, params: MixtureParams[T], step: FloatArray) -> FloatArray:
         """Return the complete-data information per unit of weight, times a step (formula Q2)."""
-        weights = params.weights
-        tilt, rest = np.split(step, [len(weights)])
+        (tilt, rest), weights = self._split(step, params), params.weights
         return np.concatenate(
-            [weights * (tilt - (weights * tilt).sum()), self.family.metric(params.components, weights, rest)]
+            [self.weighting.metric(weights, tilt), self.family.metric(params.components, weights, rest)]
         )
 
     def inverse_metric(self, params: MixtureParams[T], gradient: FloatArray) -> FloatArray:
         """Return the step of which `metric` makes this gradient."""
-        weights = params.weights
-        tilt, rest = np.split(gradient, [len(weights)])
-        return np.concatenate([quotient(tilt, weights), self.family.inverse_metric(params.components, weights, rest)])
+        (tilt, rest), weights = self._split(gradient, params), params.weights
+        steps = (
+            self.weighting.inverse_metric(weights, tilt),
+            self.family.inverse_metric(params.components, weights, rest),
+        )
+        return np.concatenate(steps)
+
+    def _split(self, vector: FloatArray, params: MixtureParams[T]) -> list[FloatArray]:
+        """Return the parts of a vector of coordinates that belong to the weights and to the family."""
+        return np.split(vector, [self.weighting.n_free(len(params.weights))])
 
     def decode(self, tree: Any) -> MixtureParams[T]:
         """Return the parameters that `mixtura.persistence.encode` made a tree of."""
@@ -278,7 +286,7 @@ class Mixture(Generic[T]):
 
     def n_parameters(self, params: MixtureParams[T]) -> int:
         """Return the number of free parameters."""
-        return len(params.weights) - 1 + self.family.n_parameters(params.components)
+        return self.weighting.n_parameters(len(params.weights)) + self.family.n_parameters(params.components)
 
 
 def log_weights(params: MixtureParams[Any]) -> FloatArray:
