@@ -11,6 +11,7 @@ import numpy as np
 from mixtura import init
 from mixtura.families import (
     Bernoulli,
+    Beta,
     Categorical,
     Diag,
     Exponential,
@@ -18,12 +19,15 @@ from mixtura.families import (
     Gamma,
     Gaussian,
     LogNormal,
+    Multinomial,
     NegativeBinomial,
     Poisson,
     Product,
     Spherical,
     StudentT,
     Tied,
+    VonMises,
+    ZeroInflated,
 )
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.binned import Binned
@@ -200,6 +204,33 @@ def heavy_rows(rng: np.random.Generator, labels: Any) -> Any:
     return means[labels] + noise * np.sqrt(dofs[labels] / rng.chisquare(dofs[labels]))[:, None]
 
 
+def share_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return proportions of two columns."""
+    alphas = np.array([[0.7, 8.0], [4.0, 3.0], [9.0, 20.0]])
+    betas = np.array([[2.0, 2.0], [4.0, 9.0], [1.5, 20.0]])
+    return rng.beta(alphas[labels], betas[labels])
+
+
+def angle_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return angles of two columns, some of them about pi."""
+    angles = np.array([[0.0, 3.0], [1.5, -1.5], [-3.0, 1.0]])
+    kappas = np.array([[1.5, 4.0], [9.0, 3.0], [4.0, 30.0]])
+    return rng.vonmises(angles[labels], kappas[labels])
+
+
+def text_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return how often each of five words is in texts of many lengths."""
+    probs = np.array([[0.5, 0.2, 0.1, 0.1, 0.1], [0.1, 0.1, 0.3, 0.4, 0.1], [0.2, 0.1, 0.1, 0.1, 0.5]])
+    return rng.multinomial(rng.poisson(12, len(labels)), probs[labels]).astype(np.float64)
+
+
+def scarce_rows(rng: np.random.Generator, labels: Any) -> Any:
+    """Return counts of two columns with rows of zeros beyond those that Poisson counts have."""
+    rates = np.array([[3.0, 12.0], [12.0, 3.0], [8.0, 8.0]])
+    there = rng.random(len(labels)) < np.array([0.9, 0.7, 0.5])[labels]
+    return rng.poisson(rates[labels]) * there[:, None].astype(np.float64)
+
+
 def mixed_rows(rng: np.random.Generator, labels: Any) -> Any:
     """Return two correlated numbers, a category, a count, and two answers."""
     numbers = rng.normal(size=(len(labels), 2)) @ [[1.0, 0.5], [0.0, 1.0]] + labels[:, None] * [3.0, -2.0]
@@ -238,5 +269,9 @@ CASES: dict[str, Case] = {
     "student-t-diag": family_case(StudentT(Diag()), heavy_rows, **FAR_APART),
     "student-t-spherical": family_case(StudentT(Spherical()), heavy_rows, **FAR_APART),
     "log-normal": replace(family_case(LogNormal(), size_rows), draw=lambda rng, n: np.exp(normal_rows(2)(rng, n) / 3)),
+    "beta": family_case(Beta(), share_rows),
+    "multinomial": family_case(Multinomial(), text_rows),
+    "von-mises": family_case(VonMises(), angle_rows),
+    "zero-inflated": family_case(ZeroInflated(Poisson()), scarce_rows),
     "product": family_case(MIXED, mixed_rows),
 }

@@ -2,17 +2,21 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import digamma, gammaln
+from scipy.special import betaln, digamma, gammaln, ive
 from scipy.stats import nbinom
 
 from mixtura.families.bernoulli import BernoulliParams
+from mixtura.families.beta import BetaParams
 from mixtura.families.categorical import CategoricalParams
 from mixtura.families.exponential import ExponentialParams
 from mixtura.families.gamma import GammaParams
 from mixtura.families.gaussian import GaussianParams
+from mixtura.families.multinomial import MultinomialParams
 from mixtura.families.negative_binomial import NegativeBinomialParams
 from mixtura.families.poisson import PoissonParams
 from mixtura.families.student_t import StudentTParams
+from mixtura.families.von_mises import VonMisesParams
+from mixtura.families.zero_inflated import ZeroParams
 
 
 def of_mixtures(p, q):
@@ -23,6 +27,8 @@ def of_mixtures(p, q):
 
 def of_components(p, q):
     """Return the divergence of each component, (k,)."""
+    if isinstance(p, tuple) and isinstance(p[0], ZeroParams):
+        return of_zeros(p[0], q[0]) + (1 - p[0].zeros) * of_components(p[1], q[1])
     if isinstance(p, tuple):
         return sum(of_components(a, b) for a, b in zip(p, q, strict=True))
     return OF[type(p)](p, q)
@@ -103,6 +109,28 @@ def of_heavy_tails(p, q):
     return total
 
 
+def of_proportions(p, q):
+    (a, b), (c, d) = (p.alphas, p.betas), (q.alphas, q.betas)
+    gaps = (a - c) * digamma(a) + (b - d) * digamma(b) + (c + d - a - b) * digamma(a + b)
+    return (betaln(c, d) - betaln(a, b) + gaps).sum(axis=1)
+
+
+def of_angles(p, q):
+    a, b = (np.hypot(*np.moveaxis(theta.vectors, -1, 0)) for theta in (p, q))
+    expected = (ive(1, a) / ive(0, a) / a)[..., None] * p.vectors
+    logs = np.log(ive(0, b) / ive(0, a)) + b - a
+    return (logs + ((p.vectors - q.vectors) * expected).sum(axis=-1)).sum(axis=1)
+
+
+def of_texts(p, q):
+    return p.totals * (p.probs * np.log(p.probs / q.probs)).sum(axis=1)
+
+
+def of_zeros(p, q):
+    a, b = p.zeros, q.zeros
+    return a * np.log(a / b) + (1 - a) * np.log((1 - a) / (1 - b))
+
+
 OF = {
     GaussianParams: of_gaussians,
     PoissonParams: of_rates,
@@ -111,5 +139,9 @@ OF = {
     ExponentialParams: of_waits,
     GammaParams: of_gammas,
     NegativeBinomialParams: of_visits,
+    BetaParams: of_proportions,
+    MultinomialParams: of_texts,
+    VonMisesParams: of_angles,
+    ZeroParams: of_zeros,
     StudentTParams: of_heavy_tails,
 }

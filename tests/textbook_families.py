@@ -55,6 +55,25 @@ def log_normal(found, x):
     return gaussian(found, np.log(x)) - np.log(x).sum(axis=1)[:, None]
 
 
+def beta(found, x):
+    return by_column(stats.beta(found["alphas_"], found["betas_"]), x)
+
+
+def von_mises(found, x):
+    return by_column(stats.vonmises(found["kappas_"], loc=found["angles_"]), x)
+
+
+def multinomial(found, x):
+    totals = x.sum(axis=1).astype(int)
+    return np.column_stack([stats.multinomial(totals, p).logpmf(x) for p in found["probs_"]])
+
+
+def zero_inflated(found, x):
+    zeros = found["zeros_"]
+    extra = np.where((x == 0).all(axis=1)[:, None], zeros, 0)
+    return np.log(extra + (1 - zeros) * np.exp(poisson(found, x)))
+
+
 def mixed(found, x):
     """That of `cases.MIXED`: two numbers, a category, a count, two answers."""
     numbers, category, count, answers = found["parts_"]
@@ -76,5 +95,9 @@ LOG_DENSITY = {
     "student-t-diag": student_t,
     "student-t-spherical": student_t,
     "log-normal": log_normal,
+    "beta": beta,
+    "multinomial": multinomial,
+    "von-mises": von_mises,
+    "zero-inflated": zero_inflated,
     "product": mixed,
 }

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.base import MeanFamily, expect, is_whole, whole_from_1
-from mixtura.families.linalg import quotient, share_basis
+from mixtura.families.base import expect, is_whole, whole_from_1
+from mixtura.families.linalg import share_basis
 from mixtura.families.powers import log_powers
+from mixtura.families.sphere import OnSphere
 from mixtura.frame import Frame
 from mixtura.model import Event, Quantity
 
@@ -25,7 +26,7 @@ class CategoricalParams:
 
 
 @dataclass(frozen=True)
-class Categorical(MeanFamily[CategoricalParams]):
+class Categorical(OnSphere[CategoricalParams]):
     """Independent categories, numbered from 0, in each column (formula D4).
 
     A fitted mixture has ``probs_`` (k, d, m). A category that no row of a component has gets probability 0 there, which
@@ -78,10 +79,6 @@ class Categorical(MeanFamily[CategoricalParams]):
         chosen: BoolArray = x[:, :, None] == np.arange(self.n_categories)
         return chosen.astype(np.float64)
 
-    def is_interior(self, theta: CategoricalParams) -> bool:
-        """Tell whether no probability is 0."""
-        return bool((theta.probs > 0).all())
-
     def mean(self, theta: CategoricalParams) -> FloatArray:
         """Return the probabilities."""
         return theta.probs
@@ -90,29 +87,13 @@ class Categorical(MeanFamily[CategoricalParams]):
         """Return the shares of the categories as probabilities."""
         return CategoricalParams(probs=mean / mean.sum(axis=-1, keepdims=True)), []
 
-    def free(self, theta: CategoricalParams) -> FloatArray:
-        """Return the roots of the probabilities, a point of the unit sphere: 0 is not far away (formula D7)."""
-        roots: FloatArray = np.sqrt(theta.probs).ravel()
-        return roots
+    def shares(self, theta: CategoricalParams) -> FloatArray:
+        """Return the probabilities."""
+        return theta.probs
 
-    def from_free(self, vector: FloatArray, like: CategoricalParams) -> CategoricalParams | None:
-        """Return the probabilities with these roots, brought back to the sphere."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = vector.reshape(like.probs.shape) ** 2
-            probs = squares / squares.sum(axis=-1, keepdims=True)
-        return CategoricalParams(probs=probs) if np.isfinite(probs).all() else None
-
-    def metric(self, theta: CategoricalParams, weights: FloatArray, step: FloatArray) -> FloatArray:
-        """Return the information about a step along the sphere, which is 4 in each direction (formula D7)."""
-        roots, step = np.sqrt(theta.probs), step.reshape(theta.probs.shape)
-        along = step - roots * (roots * step).sum(axis=-1, keepdims=True)
-        gradient: FloatArray = (4 * weights[:, None, None] * along).ravel()
-        return gradient
-
-    def inverse_metric(self, theta: CategoricalParams, weights: FloatArray, gradient: FloatArray) -> FloatArray:
-        """Return the step along the sphere of which `metric` makes this gradient."""
-        step = quotient(gradient.reshape(theta.probs.shape), 4 * weights[:, None, None])
-        return step.ravel()
+    def with_shares(self, theta: CategoricalParams, shares: FloatArray) -> CategoricalParams:
+        """Return these probabilities."""
+        return CategoricalParams(probs=shares)
 
     def sample(self, theta: CategoricalParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row of categories from the component named by each of `labels` (n,)."""

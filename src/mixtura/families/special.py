@@ -1,6 +1,6 @@
-"""Functions around the logarithm of the gamma function, exact where its large terms cancel.
+"""Functions around those of gamma and Bessel, exact where their large terms cancel.
 
-Asymptotic series from `LARGE` on, SciPy below (formulas D8 to D10).
+Asymptotic series where arguments are large, SciPy below (formulas D8 to D10, D20).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from mixtura._types import FloatArray
 
 LARGE = 16.0  # the first term that the series leave out is then below 1e-15 of them
 NEWTON_STEPS = 50  # far more than the five or so that are needed
+STRAIGHT = 500.0  # concentration from which four terms of the series of a slope are exact; before, little cancels
 SETTLED = 4 * float(np.finfo(np.float64).eps)  # relative change of a Newton step that is rounding
 
 
@@ -73,3 +74,32 @@ def _odd_powers(a: FloatArray, coefficients: list[float]) -> FloatArray:
     inverse = 1 / np.maximum(a, LARGE)
     powers: FloatArray = inverse * np.polynomial.polynomial.polyval(inverse**2, coefficients)
     return powers
+
+
+def bessel_ratio(kappa: FloatArray) -> FloatArray:
+    """Return ``A = I_1 / I_0``, the length of the mean vector of a von Mises distribution (formula D20)."""
+    from scipy.special import i0e, i1e
+
+    ratio: FloatArray = i1e(kappa) / i0e(kappa)
+    return ratio
+
+
+def bessel_slope(kappa: FloatArray) -> FloatArray:
+    """Return the derivative of `bessel_ratio`, ``1 - A / kappa - A**2``, which falls from 1/2 as 1 / (2 kappa**2)."""
+    middle = np.clip(kappa, 1e-4, STRAIGHT)
+    ratio = bessel_ratio(middle)
+    inverse = 1 / np.maximum(kappa, STRAIGHT)
+    series = inverse**2 * np.polynomial.polynomial.polyval(inverse, [1 / 2, 1 / 4, 3 / 8, 25 / 32])
+    return np.where(kappa < STRAIGHT, 1 - ratio / middle - ratio**2, series)
+
+
+def concentration(length: FloatArray) -> FloatArray:
+    """Return the concentrations kappa with ``A(kappa) = length``, from 0 and less than 1, by Newton's method (D20)."""
+    least = length / ((1 + length) * (1 - length))
+    most, kappa = 2 * least, (2 - length**2) * least  # the start of Banerjee et al. (2005) is within a fifteenth
+    for _ in range(NEWTON_STEPS):
+        change = (length - bessel_ratio(kappa)) / bessel_slope(kappa)
+        before, kappa = kappa, np.clip(kappa + change, least, most)
+        if (np.abs(kappa - before) <= SETTLED * before).all():
+            break
+    return kappa

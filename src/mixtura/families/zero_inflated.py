@@ -1,0 +1,217 @@
+"""Zero inflation: rows that are zeros more often than a family makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.families.base import Composed, expect
+from mixtura.families.linalg import quotient, ratio
+from mixtura.frame import Frame
+from mixtura.model import Event, Family
+from mixtura.stats import Sums
+
+Params = tuple["ZeroParams", Any]  # and those of the family
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroParams:
+    """Probabilities of the extra zeros in k components, (k,)."""
+
+    zeros: FloatArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ZeroSums(Sums):
+    """Sums over rows.
+
+    Attributes
+    ----------
+    s0 : (k,) array
+        Of the responsibilities r.
+    zeros : (k,) array
+        Of r times the probability that the row is an extra zero.
+    rest : Sums
+        Those of the family, of r times the probability that it is not.
+    """
+
+    s0: FloatArray
+    zeros: FloatArray
+    rest: Any
+
+
+@dataclass(frozen=True)
+class ZeroInflated(Composed[Params]):
+    """A family, or else a row of zeros (formulas D23, D24).
+
+    A fitted mixture has ``zeros_`` (k,), the probability that a row is an extra zero, and the attributes of the family.
+    Under counts a zero may be either; under positive numbers, as of `Gamma`, each zero is an extra one. It is a matter
+    of whole rows; for a column each, take a `Product` of these.
+
+    Parameters
+    ----------
+    family : Family
+        Of the other rows: counts, or numbers that cannot be 0.
+
+    Raises
+    ------
+    ValueError
+        For a family of numbers of which 0 is one: there it has a density and no probability.
+
+    Examples
+    --------
+    >>> from mixtura import MixtureModel
+    >>> from mixtura.families import Poisson, ZeroInflated
+    >>> fitted = MixtureModel(ZeroInflated(Poisson()), tol=1e-12).fit([0] * 60 + [3, 4, 4, 5] * 10)
+    >>> fitted.zeros_.round(3).tolist(), fitted.rates_.round(3).tolist()
+    ([0.592], [[3.921]])
+    """
+
+    family: Family[Any, Any]
+    name: ClassVar[str] = "zero-inflated"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.family, type) or not hasattr(self.family, "log_density"):
+            raise TypeError(f"family is {self.family!r}, expected an object such as Poisson()")
+        between = np.full((1, self._width()), 0.5)
+        if (self.family.in_support(between) & self.family.in_support(0 * between)).any():
+            raise ValueError(
+                f"family is {self.family!r}, under which 0 has a density and no probability: "
+                f"expected counts, or numbers that cannot be 0, such as Gamma()"
+            )
+
+    def _width(self) -> int:
+        """Return a number of columns that the family takes."""
+        return sum(getattr(self.family, "widths", (1,)))
+
+    @property
+    def support(self) -> str:
+        """The possible values, in words."""
+        return f"{self.family.support}, or rows of zeros"
+
+    @property
+    def params_type(self) -> tuple[Any, Any]:
+        """What the parameters are."""
+        return ZeroParams, self.family.params_type
+
+    def in_support(self, x: FloatArray) -> BoolArray:
+        """Tell which values (n, d) the family can yield, or are of rows of zeros."""
+        return self.family.in_support(x) | is_zero(x)[:, None]
+
+    def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray) -> Frame:
+        """Return the frame of the family, whose numbers may have to be positive."""
+        least = np.where(self.family.in_support(low[None])[0], low, np.finfo(np.float64).tiny)
+        middle = np.where(self.family.in_support(centre[None])[0], centre, np.maximum(high, least))
+        return self.family.frame(least, np.maximum(high, least), middle)
+
+    def blank(self, frame: Frame, n_components: int, whole: None = None) -> Params:
+        """Return even chances of an extra zero, and the family's blank."""
+        return ZeroParams(zeros=np.full(n_components, 0.5)), self.family.blank(frame, n_components)
+
+    def log_density(self, theta: Params, x: FloatArray) -> FloatArray:
+        """Return the (n, k) log-densities (formula D23)."""
+        extra, rest = self._log_parts(theta, x)
+        return np.logaddexp(extra, rest)
+
+    def _log_parts(self, theta: Params, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the logarithms (n, k) of the densities of a row as an extra zero, and as another one."""
+        zeros, own = theta[0].zeros, theta[1]
+        with np.errstate(divide="ignore"):
+            log_extra, log_rest = np.log(zeros), np.log1p(-zeros)
+        rest = np.full((len(x), len(zeros)), -np.inf)
+        possible = self.family.in_support(x).all(axis=1)
+        rest[possible] = self.family.log_density(own, x[possible]) + log_rest
+        return np.where(is_zero(x)[:, None], log_extra, -np.inf), rest
+
+    def suffstats(self, theta: Params, x: FloatArray, resp: FloatArray) -> ZeroSums:
+        """Return the expected numbers of extra zeros, and the sums of the rest."""
+        extra, rest = self._log_parts(theta, x)
+        zero, possible = is_zero(x), self.family.in_support(x).all(axis=1)
+        share = np.zeros_like(resp)  # of a row that is an extra zero
+        top = np.maximum(extra[zero], rest[zero])
+        finite = np.where(np.isneginf(top), 0.0, top)
+        a, b = np.exp(extra[zero] - finite), np.exp(rest[zero] - finite)
+        share[zero] = quotient(a, a + b)
+        left = (resp * (1 - share))[possible]
+        own = self.family.suffstats(theta[1], x[possible], left)
+        return ZeroSums(s0=resp.sum(axis=0), zeros=(resp * share).sum(axis=0), rest=own)
+
+    def expected(self, theta: Params, counts: FloatArray) -> ZeroSums:
+        """Return the sums of which `update` makes `theta` (formula B1)."""
+        zeros = counts * theta[0].zeros
+        return ZeroSums(s0=counts, zeros=zeros, rest=self.family.expected(theta[1], counts - zeros))
+
+    def update(self, sums: ZeroSums, theta: Params) -> tuple[Params, list[Event]]:
+        """Return the share of extra zeros, and the family's update (formula D24)."""
+        zeros = np.minimum(ratio(sums.zeros, sums.s0, theta[0].zeros), 1.0)
+        own, events = self.family.update(sums.rest, theta[1])
+        return (ZeroParams(zeros=zeros), own), list(events)
+
+    def is_interior(self, theta: Params) -> bool:
+        """Tell whether no probability is 0 or 1, and the rest is interior."""
+        zeros = theta[0].zeros
+        return bool(((zeros > 0) & (zeros < 1)).all()) and self.family.is_interior(theta[1])
+
+    def free(self, theta: Params) -> FloatArray:
+        """Return the angles of the probabilities (formula D7), and the coordinates of the family."""
+        zeros = theta[0].zeros
+        return np.concatenate([2 * np.arctan2(np.sqrt(zeros), np.sqrt(1 - zeros)), self.family.free(theta[1])])
+
+    def from_free(self, vector: FloatArray, like: Params) -> Params | None:
+        """Return the parameters with these coordinates; None where the numbers end."""
+        angles, rest = np.split(vector, [len(like[0].zeros)])
+        own = self.family.from_free(rest, like[1])
+        return None if own is None else (ZeroParams(zeros=np.sin(angles / 2) ** 2), own)
+
+    def metric(self, theta: Params, weights: FloatArray, step: FloatArray) -> FloatArray:
+        """Return the information of rows of which it is known whether they are extra zeros, times a step (D24)."""
+        angles, rest = np.split(step, [len(weights)])
+        others = weights * (1 - theta[0].zeros)
+        return np.concatenate([weights * angles, self.family.metric(theta[1], others, rest)])
+
+    def inverse_metric(self, theta: Params, weights: FloatArray, gradient: FloatArray) -> FloatArray:
+        """Return the step of which `metric` makes this gradient."""
+        angles, rest = np.split(gradient, [len(weights)])
+        others = weights * (1 - theta[0].zeros)
+        return np.concatenate([quotient(angles, weights), self.family.inverse_metric(theta[1], others, rest)])
+
+    def refine(self, sums: ZeroSums, theta: Params) -> Params | None:
+        """Return `theta` with a better pivot of the family, None if it wants none."""
+        own = self.family.refine(sums.rest, theta[1])
+        return None if own is None else (theta[0], own)
+
+    def pivot(self, theta: Params) -> str:
+        """Return the family's digest."""
+        return self.family.pivot(theta[1])
+
+    def sample(self, theta: Params, labels: IntArray, rng: np.random.Generator) -> FloatArray:
+        """Draw one row from the component named by each of `labels` (n,)."""
+        extra = rng.random(len(labels)) < theta[0].zeros[labels]
+        return np.where(extra[:, None], 0.0, self.family.sample(theta[1], labels, rng))
+
+    def n_features(self, theta: Params) -> int:
+        """Return the number of columns."""
+        return self.family.n_features(theta[1])
+
+    def n_parameters(self, theta: Params) -> int:
+        """Return the number of free parameters of all components."""
+        return len(theta[0].zeros) + self.family.n_parameters(theta[1])
+
+    def attributes(self, theta: Params) -> dict[str, Any]:
+        """Return the probabilities of extra zeros, and what the family has."""
+        return {"zeros_": theta[0].zeros.copy(), **self.family.attributes(theta[1])}
+
+    def check(self, theta: Params, n_components: int, n_features: int) -> None:
+        """Raise a `ValueError` that names what about parameters from elsewhere cannot be."""
+        zeros = theta[0].zeros
+        expect("zeros", zeros, (n_components,), (zeros >= 0) & (zeros <= 1), "probabilities")
+        self.family.check(theta[1], n_components, n_features)
+
+
+def is_zero(x: FloatArray) -> BoolArray:
+    """Tell which rows (n, d) are zeros."""
+    zero: BoolArray = (x == 0).all(axis=1)
+    return zero
