@@ -18,7 +18,8 @@ from mixtura.families.linalg import share_basis
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.models import Mixture
 from mixtura.models.information import collect, information
-from mixtura.priors import NormalInverseWishart, Spread
+from mixtura.models.weights import Weighting
+from mixtura.priors import Dirichlet, NormalInverseWishart, Spread
 from mixtura.sources import ArraySource
 
 TINY = 1e-30  # a complex step: its square is nothing beside 1
@@ -223,7 +224,7 @@ def categorical(family, theta, x):
     def densities(e):
         logs = np.log(theta.probs) + np.einsum("kdms,kds->kdm", basis, e.reshape(k, d, m - 1))
         logs = logs - np.log(np.exp(logs).sum(axis=2, keepdims=True))
-        return np.array([[sum(logs[a, j, int(row[j])] for j in range(d)) for a in range(k)] for row in x])
+        return logs[:, np.arange(d), x.astype(int)].sum(axis=2).T
 
     return densities
 
@@ -254,6 +255,24 @@ def test_derivatives_of_another_mixture_anywhere(name):
     assert np.abs(found.score).max() > 0.1
     assert_allclose(found.score, gradient(loglik, start), rtol=1e-9, atol=1e-8)
     assert_allclose(found.observed, -hessian(loglik, start), rtol=1e-6, atol=1e-5)
+
+
+def test_derivatives_with_a_prior_of_the_weights():
+    case, alpha = CASES["poisson"], np.array([1.0, 4.0, 9.0])
+    x = case.rows(30)
+    (fit,) = drive(ArraySource(x), case.model, [case.start(x)], max_iter=1)
+    weights, theta = fit.params.weights, fit.params.components
+    found = take(replace(case.model, weighting=Weighting(Dirichlet(tuple(alpha)))), fit.params, x)
+    densities, basis = poisson(case.model.family, theta, x), share_basis(weights)
+
+    def objective(at):
+        logs = np.log(weights) + basis @ at[:2]
+        log_pi = logs - np.log(np.exp(logs).sum())
+        return log_mixture(logs, densities(at[2:])).sum() + (alpha - 1) @ log_pi
+
+    start = np.zeros(len(found.score))
+    assert_allclose(found.score, gradient(objective, start), rtol=1e-9, atol=1e-8)
+    assert_allclose(found.observed, -hessian(objective, start), rtol=1e-6, atol=1e-5)
 
 
 def test_a_product_has_the_information_of_its_parts():

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from cases import CASES
 from mixtura import GaussianMixture, MixtureModel, as_source
 from mixtura.em import drive
-from mixtura.exceptions import InformationError
+from mixtura.exceptions import CollapseWarning, InformationError
 from mixtura.families import Bernoulli, Categorical, Exponential, Gamma, Gaussian, Poisson, Product
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.information import collect
 from mixtura.models.uncertainty import Estimate, uncertainty
+from mixtura.models.weights import Weighting
 from mixtura.priors import Spread
 from mixtura.sources import ArraySource
 
@@ -544,6 +546,24 @@ def test_many_reasons_are_counted():
     mixture = MixtureModel(Bernoulli(), 5, random_state=0, tol=1e-12, max_iter=500).fit(x)
     with pytest.raises(InformationError, match=r"does not vary in column 0; .*; and \d+ more: there"):
         mixture.standard_errors(x)
+
+
+def test_fixed_parameters_are_refused():
+    x = np.random.default_rng(0).poisson([[2.0], [9.0]], (2, 50)).reshape(-1, 1)
+    mixture = MixtureModel(Poisson(), 2, random_state=0).fit(x)
+    mixture.model_ = replace(mixture.model_, weighting=Weighting(fixed=(1,)))
+    with pytest.raises(InformationError, match="some parameters are fixed"):
+        mixture.standard_errors(x)
+
+
+def test_components_that_were_dropped_have_no_part():
+    x = np.concatenate([overlapping(40), np.full((3, 2), 50.0)])
+    options = {"init_params": "kmeans", "on_collapse": "drop", **TIGHT}
+    with pytest.warns(CollapseWarning):
+        mixture = GaussianMixture(3, **options).fit(x)
+    assert len(mixture.weights_) < 3
+    sure = mixture.standard_errors(x)
+    assert sure.means.shape == mixture.means_.shape
 
 
 def test_too_many_parameters_for_the_matrix():

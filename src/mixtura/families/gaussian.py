@@ -395,7 +395,7 @@ class Gaussian:
     def prior_information(self, theta: GaussianParams) -> tuple[FloatArray, FloatArray]:
         """Return the derivatives of `log_prior` by the coordinates, and what the prior informs of them."""
         slots = self.slots(theta)
-        totals = np.zeros((2, self.n_parameters(theta)))
+        totals = np.zeros((2, int(slots.max()) + 1))
         if (prior := self._prior_rows(theta)) is not None:
             parts_of = prior.information(self.covariance, theta.means, theta.factors)
             for total, parts in zip(totals, parts_of, strict=True):

@@ -156,7 +156,13 @@ def check_possible(model: Mixture[Any], params: MixtureParams[Any]) -> None:
             f"{told}: there the likelihood is not smooth, and there are no standard errors. "
             f"Fit with fewer components, or more restricted ones"
         )
-    if (q := model.n_parameters(params)) > MOST_COORDINATES:
+    q = len(params.weights) + int(informed(model.family).slots(params.components).max())
+    if q > model.n_parameters(params):
+        raise InformationError(
+            "some parameters are fixed, and standard errors are of all or none: fit without what fixes them, starting "
+            "where this fit ended"
+        )
+    if q > MOST_COORDINATES:
         raise InformationError(
             f"standard errors of {q:,} parameters take matrices of {q:,} x {q:,} numbers, {8e-9 * q * q:.2g} GB each "
             f"and some twenty at a time; {MOST_COORDINATES:,} parameters are allowed. Fit fewer components or columns, "
