@@ -110,5 +110,6 @@ def test_selection(tmp_path, monkeypatch, capsys):
     assert names["chosen"].candidates[1].bic == pytest.approx(574.0, abs=0.05)
     assert names["chosen"].candidates[2].bic == pytest.approx(580.8, abs=0.05)
     assert names["visits"].winner.n_components == 3
+    assert names["test"].p_value == 0.05
     assert len(names["table"]) == 20
     assert (tmp_path / "selection.png").stat().st_size > 10_000

@@ -390,8 +390,8 @@ def test_the_picture_is_the_table():
     ("options", "message"),
     [
         ({"n_components": []}, r"n_components is empty, expected numbers of components to try, such as range\(1, 11\)"),
-        ({"n_components": (2, 0)}, "n_components contains 0, expected whole numbers from 1"),
-        ({"n_components": (2, 2.5)}, "n_components contains 2.5, expected whole numbers from 1"),
+        ({"n_components": (2, 0)}, "an element of n_components is 0, expected a whole number from 1"),
+        ({"n_components": (2, 2.5)}, "an element of n_components is 2.5, expected a whole number from 1"),
         ({"covariance_types": ("full", "round")}, "covariance_types contains 'round', expected some of 'full', 'tied'"),
         ({"covariance_types": ()}, "covariance_types is empty, expected some of 'full'"),
         ({"criterion": "BIC"}, "criterion is 'BIC', expected one of 'bic', 'icl', 'aic'"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mixtura.estimators.gaussian_mixture import GaussianMixture
     from mixtura.estimators.loading import load
     from mixtura.estimators.mixture_model import MixtureModel
-    from mixtura.selection import MixtureIC, select
+    from mixtura.selection import MixtureIC, bootstrap_lrt, select
     from mixtura.sources import as_source
     from mixtura.sources.histogram import Histogram
     from mixtura.stats import Stats
@@ -29,6 +29,7 @@ __all__ = [
     "Stats",
     "__version__",
     "as_source",
+    "bootstrap_lrt",
     "em",
     "families",
     "load",
@@ -45,6 +46,7 @@ _HOMES = {
     "MixtureModel": "mixtura.estimators.mixture_model",
     "Stats": "mixtura.stats",
     "as_source": "mixtura.sources",
+    "bootstrap_lrt": "mixtura.selection",
     "load": "mixtura.estimators.loading",
     "select": "mixtura.selection",
 }

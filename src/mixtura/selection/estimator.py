@@ -7,24 +7,20 @@ import math
 import time
 import warnings
 from collections.abc import Iterable
-from itertools import product
-from numbers import Integral
 from typing import Any, Self
 
-import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin, clone
-from sklearn.utils import check_random_state
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.em import observe
 from mixtura.estimators.base import BaseMixture
-from mixtura.estimators.gaussian_mixture import GaussianMixture
 from mixtura.estimators.reading import read
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.verbose import printer
 from mixtura.exceptions import SelectionWarning
 from mixtura.kernels.threads import using_threads
+from mixtura.selection.candidates import make_candidates, make_template, tell_columns
 from mixtura.selection.judging import judge
 from mixtura.selection.options import check_criterion, check_numbers, check_structures
 from mixtura.selection.sweep import fit_together
@@ -91,7 +87,7 @@ def select(
     >>> chosen.best.predict(X[:2]).shape
     (2,)
     """
-    template = clone(GaussianMixture() if estimator is None else estimator).set_params(**options)
+    template = make_template(estimator, options)
     chooser = MixtureIC(template, n_components=n_components, covariance_types=covariance_types, criterion=criterion)
     return chooser.fit(data, sample_weight=sample_weight).selection_
 
@@ -152,7 +148,7 @@ class MixtureIC(DensityMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         """Tell that NaN is a missing value where it is one for what is fitted."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._template().__sklearn_tags__().input_tags.allow_nan
+        tags.input_tags.allow_nan = make_template(self.estimator).__sklearn_tags__().input_tags.allow_nan
         return tags
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -188,7 +184,7 @@ class MixtureIC(DensityMixin, BaseEstimator):
 
     def _fit(self, X: Any, sample_weight: Any) -> None:
         check_criterion(self.criterion)
-        template = self._template()
+        template = make_template(self.estimator)
         estimators = self._make_candidates(template)
         tried = [[getattr(e, "covariance_type", ""), e.n_components] for e in estimators]
         deadline = math.inf if template.max_time is None else time.monotonic() + template.max_time
@@ -202,26 +198,13 @@ class MixtureIC(DensityMixin, BaseEstimator):
             failures = fit_together(estimators, source, deadline=deadline, checkpoint=checkpoint)
             self.selection_ = judge(estimators, failures, source, self.criterion)
         self.best_estimator_ = self.selection_.best
-        for estimator in estimators:
-            for name in {"n_features_in_", "feature_names_in_"} & vars(self).keys():
-                setattr(estimator, name, getattr(self, name))
-
-    def _template(self) -> BaseMixture:
-        return GaussianMixture() if self.estimator is None else self.estimator
+        tell_columns(estimators, self)
 
     def _make_candidates(self, template: BaseMixture) -> list[BaseMixture]:
-        """Return the estimators to fit, all with one seed, or raise a `ValueError` that names what cannot be tried."""
+        """Return the estimators to fit, or raise a `ValueError` that names what cannot be tried."""
         numbers = check_numbers(self.n_components)
-        seed = template.random_state
-        if not isinstance(seed, Integral):  # all candidates start from one sample
-            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
         structures = check_structures(template, self.covariance_types)
-        candidates = [
-            clone(template).set_params(**structure, n_components=k, random_state=seed)
-            for structure, k in product(structures, numbers)
-        ]
-        candidates[0]._validate_params()
-        return [candidate.set_params(checkpoint=None) for candidate in candidates]
+        return make_candidates(template, [structure | {"n_components": k} for structure in structures for k in numbers])
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
         """Fit all candidates to the rows of `X` and return the most probable component of the winner for each, (n,)."""

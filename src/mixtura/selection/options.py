@@ -16,15 +16,19 @@ def check_criterion(criterion: Any) -> None:
         raise ValueError(f"criterion is {criterion!r}, expected one of {_listed(CRITERIA)}")
 
 
+def check_count(name: str, value: Any) -> int:
+    """Return a whole number from 1, or raise a `ValueError` that names it."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} is {value!r}, expected a whole number from 1")
+    return int(value)
+
+
 def check_numbers(n_components: Any) -> list[int]:
     """Return the numbers of components to try, in order, each once."""
     numbers = [n_components] if isinstance(n_components, Integral) else list(n_components)
     if not numbers:
         raise ValueError("n_components is empty, expected numbers of components to try, such as range(1, 11)")
-    for number in numbers:
-        if not isinstance(number, Integral) or number < 1:
-            raise ValueError(f"n_components contains {number!r}, expected whole numbers from 1")
-    return sorted({int(number) for number in numbers})
+    return sorted({check_count("an element of n_components", number) for number in numbers})
 
 
 def check_structures(estimator: Any, covariance_types: Any) -> list[dict[str, str]]:
