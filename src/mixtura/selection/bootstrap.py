@@ -102,7 +102,7 @@ def bootstrap_lrt(
     >>> from mixtura import bootstrap_lrt
     >>> rng = np.random.default_rng(0)
     >>> x = np.concatenate([rng.normal(-3, 1, 60), rng.normal(3, 1, 40)])
-    >>> test = bootstrap_lrt(x, 1, n_boot=19, covariance_type="tied", random_state=0)
+    >>> test = bootstrap_lrt(x, 1, n_boot=19, covariance_type="tied", init_params="kmeans", random_state=0)
     >>> test.p_value, bool(test.replicates.max() < test.statistic)
     (0.05, True)
     """
