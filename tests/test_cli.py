@@ -313,6 +313,15 @@ def test_text_column(run):
     assert_error(run("fit", "data.csv"), "data.csv", "'kind'", "numbers")
 
 
+def test_empty_cells_are_missing_values(run, work):
+    rows = np.random.default_rng(0).normal(size=(50, 2)).round(3).tolist()
+    cells = [[repr(a), "" if i % 7 == 0 else repr(b)] for i, (a, b) in enumerate(rows)]
+    (work / "gaps.csv").write_text("a,b\n" + "\n".join(map(",".join, cells)) + "\n")
+    assert run("fit", "gaps.csv", "-k", 1, "-o", "m.json")[0] == 0
+    assert run("predict", "m.json", "gaps.csv", "-o", "labels.csv")[0] == 0
+    assert len((work / "labels.csv").read_text().splitlines()) == 51
+
+
 def test_a_column_of_empty_cells_is_named(run, work):
     (work / "gap.csv").write_text("a,b\n1,\n3,\n2,\n")
     assert_error(run("fit", "gap.csv"), "column 'b'", "missing")
@@ -537,7 +546,8 @@ def test_warmup(run, monkeypatch):
     assert (code, err) == (0, "")
     report = json.loads(out)
     assert list(report["seconds"]) == [
-        "diag, spherical, one column", "full", "full, many columns", "tied", "cells of one column"
+        "diag, spherical, one column", "full", "full, many columns", "tied",
+        "values missing", "cells of one column",
     ]  # fmt: skip
     code, out, _ = run("warmup")
     assert code == 0

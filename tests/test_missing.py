@@ -13,10 +13,12 @@ from scipy import optimize, stats
 import laws
 import naive
 from compare import assert_close, assert_same_bits
-from mixtura import GaussianMixture, MixtureModel, load
-from mixtura.blocks import fold_blocks
+from mixtura import GaussianMixture, MixtureModel, as_source, load
+from mixtura.blocks import fold_blocks, posterior_rows
 from mixtura.families import Gaussian, Poisson
 from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels.threads import using_threads
+from mixtura.values import same_bits
 
 PLAIN = {"init_params": "kmeans", "acceleration": None}
 
@@ -149,6 +151,51 @@ def test_a_fit_finds_what_it_would_find_without_holes(structure, make_case):
     assert_allclose(fitted.weights_[holes], complete.weights_[whole], atol=0.02)
 
 
+# ---------------------------------------------------------------- the kernel
+
+
+@pytest.mark.parametrize(
+    ("d", "n", "share"),
+    [(1, 300, 0.3), (3, 1300, 0.3), (8, 400, 0.1), (13, 200, 0.3), (20, 500, 0.5)],
+    ids=["1 column", "2 blocks", "8 columns", "13 columns", "more patterns than are remembered"],
+)
+def test_the_kernel_is_the_composed_path(structure, d, n, share, model_at, kernels):
+    model, params, x = model_at(structure, n=n, d=d, share=share, k=4)
+    theta = params.components
+    params = replace(params, components=replace(theta, pivot=theta.pivot + 0.1))
+    weight = np.random.default_rng(5).gamma(1.0, size=n) * (np.arange(n) % 5 > 0)
+    rows = Chunk(np.asfortranarray(x), weight)
+    compiled, composed = (fold_blocks(model, params, rows, compiled=fast).total() for fast in (True, False))
+    assert_allclose(compiled.loglik, composed.loglik, rtol=1e-12)
+    updates = [model.m_step(sums, params)[0].components for sums in (compiled, composed)]
+    for name in ("means", "covariances"):
+        laws.assert_close(*(getattr(update, name) for update in updates), rtol=1e-9)
+    fast, slow = (posterior_rows(model, params, rows, compiled=fast, wanted="shares") for fast in (True, False))
+    assert_allclose(fast.loglik, slow.loglik, rtol=1e-9, atol=1e-9)
+    assert_allclose(fast.resp, slow.resp, rtol=1e-7, atol=1e-9)
+    assert_array_equal(fast.labels, slow.labels)
+
+
+def test_threads_and_chunks_change_no_bit(structure, model_at, kernels):
+    model, params, x = model_at(structure, n=5 * BLOCK_ROWS + 17, d=3, share=0.2)
+    step = partial(fold_blocks, model, params, compiled=True)
+    with using_threads(1):
+        expected = step(Chunk(x)).total()
+    with using_threads(3):
+        assert same_bits(step(Chunk(x)).total(), expected)
+    for rows in (1, 2 * BLOCK_ROWS, 3 * BLOCK_ROWS):
+        laws.chunks_change_no_bit(lambda source: source.fold([step])[0], x, None, rows)
+    options = {"compiled": True, "wanted": "shares"}
+    parts = [posterior_rows(model, params, part, **options) for part in Chunk(x).split(2 * BLOCK_ROWS)]
+    assert same_bits(type(parts[0]).join(parts), posterior_rows(model, params, Chunk(x), **options))
+
+
+def test_more_columns_than_the_kernel_takes_are_composed():
+    model = GaussianMixture(1)._make_model().for_missing()
+    assert model.compiles(10**6, 62) == Gaussian().fused(1, 62)
+    assert not model.compiles(10**6, 63)
+
+
 # ---------------------------------------------------------------- laws
 
 
@@ -272,6 +319,56 @@ def test_tables_with_nulls(make_case):
     fitted = GaussianMixture(2, random_state=0).fit(table)
     assert_same_bits(fitted, GaussianMixture(2, random_state=0).fit(x))
     assert_array_equal(fitted.predict(table.convert_dtypes()), fitted.predict(table))
+
+
+# ---------------------------------------------------------------- imputation
+
+
+def test_imputed_are_the_means_of_the_loops(problem, path):
+    case, x, _ = problem
+    mixture = GaussianMixture(**case.start, max_iter=0).fit(x)
+    resp = naive.posterior(naive.missing_log_joint(x, case.weights, case.means, case.covariances, case.structure))
+    expected = np.zeros_like(x)
+    for j, mean in enumerate(case.means):
+        matrix = naive.covariance_matrix(case.covariances, case.structure, j, 3)
+        for i, row in enumerate(x):
+            expected[i] += resp[i][j] * np.array(naive.missing_completion(row, mean, matrix)[0])
+    filled = mixture.impute(x)
+    assert_allclose(filled, expected, rtol=1e-9, atol=1e-9)
+    assert_array_equal(filled[~np.isnan(x)], x[~np.isnan(x)])
+    assert_allclose(filled[3], mixture.weights_ @ mixture.means_, rtol=1e-10)
+
+
+def test_draws_have_the_conditional_mean_and_covariance(structure, make_mixture):
+    mixture, x = make_mixture(structure, 3, k=2)
+    row = x[:1].copy()
+    row[0, 1:] = np.nan
+    draws = mixture.impute(np.repeat(row, 2000, axis=0), draws=2, random_state=1)
+    assert draws.shape == (2, 2000, 3)
+    assert (draws[..., 0] == row[0, 0]).all()
+    values = draws.reshape(-1, 3)[:, 1:]
+    mean, covariance = mixture.predict_given(row[:, :1], 0, return_cov=True)
+    spread = np.sqrt(np.diag(covariance[0]))
+    assert (np.abs(values.mean(axis=0) - mean[0]) < 4 * spread / np.sqrt(4000)).all()
+    unit = np.outer(spread, spread)
+    assert_allclose(np.cov(values.T) / unit, covariance[0] / unit, atol=0.1)  # four standard errors
+    assert_allclose(mixture.impute(row)[:, 1:], mean, rtol=1e-9)
+
+
+def test_draws_are_decided_by_the_random_state_alone(make_mixture):
+    mixture, x = make_mixture("full", 3)
+    x = without(np.repeat(x, 8, axis=0), 0.3)
+    once, again, other = (mixture.impute(x, draws=1, random_state=seed) for seed in (0, 0, 1))
+    assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+    pieces = as_source([x[:1024], x[1024:]])
+    assert_array_equal(mixture.impute(pieces, draws=1, random_state=0), once)
+    assert_array_equal(mixture.impute(pieces), mixture.impute(x))
+    with pytest.raises(ValueError, match="draws is 0, expected a whole number from 1"):
+        mixture.impute(x, draws=0)
+    x[5, 0] = np.inf
+    with pytest.raises(ValueError, match="infinity: row 5, column 0"):
+        mixture.impute(x)
 
 
 # ---------------------------------------------------------------- bad input

@@ -235,7 +235,7 @@ def sample_size(model: Mixture[Any]) -> int:
 
 
 def fill_in(rows: FloatArray, weight: FloatArray, found: Survey) -> FloatArray:
-    """Return rows (n, d) with guesses for missing values, to start from: conditional means under one Gaussian (N6)."""
+    """Return rows (n, d) with guesses for missing values, to start from: conditional means under one Gaussian (N5)."""
     if not found.n_missing:
         return rows
     model = Mixture(Gaussian(Full()), 1).for_missing()
@@ -243,9 +243,10 @@ def fill_in(rows: FloatArray, weight: FloatArray, found: Survey) -> FloatArray:
     blank = family.blank(family.frame(found.low, found.high, found.centre), 1)
     params = MixtureParams(weights=np.ones(1), components=blank)
     some = Chunk(rows[:FILL_ROWS], weight[:FILL_ROWS])
+    compiled = model.compiles(*some.x.shape)
     for _ in range(FILL_UPDATES):
-        params, _ = model.m_step(fold_blocks(model, params, some, compiled=False).total(), params)
-    return impute(family, params, rows, np.ones((len(rows), 1)))
+        params, _ = model.m_step(fold_blocks(model, params, some, compiled=compiled).total(), params)
+    return impute(family, params, Chunk(rows), compiled=compiled)
 
 
 def from_points(

@@ -16,6 +16,7 @@ from mixtura._types import FloatArray
 from mixtura.compression import Compressed
 from mixtura.em import State
 from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
+from mixtura.estimators.imputing import Imputing
 from mixtura.estimators.joint import JointDensity
 from mixtura.estimators.starts import check_means, check_precisions, check_weights
 from mixtura.families import Diag, Full, Spherical, Tied
@@ -31,7 +32,7 @@ from mixtura.search import AUTO
 STRUCTURES: dict[str, Covariance[Any]] = {s.name: s for s in (Full(), Tied(), Diag(), Spherical())}
 
 
-class GaussianMixture(JointDensity):
+class GaussianMixture(Imputing, JointDensity):
     """Gaussian mixture fitted by maximum likelihood.
 
     Parameters

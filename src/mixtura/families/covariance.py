@@ -90,6 +90,7 @@ class Covariance(ABC, Generic[M]):
 
     name: ClassVar[str]
     owner: ClassVar[str] = "the covariance of component {}"  # for events
+    pools: ClassVar[bool] = False  # all components have the same covariance
     isotropic: ClassVar[bool] = False  # compares distances across columns: all share one scale
 
     @abstractmethod
@@ -111,6 +112,10 @@ class Covariance(ABC, Generic[M]):
     @abstractmethod
     def estimate(self, sums: M, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         """Return the covariances about the new means ``pivot + shift``; `old` where a component is empty."""
+
+    @abstractmethod
+    def from_matrices(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> M:
+        """Return the sums, given whole matrices (k, d, d) of second moments, or (1, d, d) if it `pools` components."""
 
     @abstractmethod
     def complete(self, sums: M, pivot: FloatArray, completion: Completion) -> M:

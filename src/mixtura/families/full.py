@@ -144,6 +144,9 @@ class Full(_Matrices[Moments]):
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift[:, :, None] * shift[:, None, :]
 
+    def from_matrices(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return Moments(s0=s0, s1=s1, s2=s2)
+
     def complete(self, sums: Moments, pivot: FloatArray, completion: Completion) -> Moments:
         s0, offset = sums.s0, completion.offset
         first, moved = _lifted(sums, completion)
@@ -219,6 +222,7 @@ class Tied(_Matrices[PooledMoments]):
 
     name: ClassVar[str] = "tied"
     owner: ClassVar[str] = "the shared covariance"
+    pools: ClassVar[bool] = True
 
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         return (d, d)
@@ -246,6 +250,9 @@ class Tied(_Matrices[PooledMoments]):
     def estimate(self, sums: PooledMoments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         pooled: FloatArray = (sums.within + _between(sums.cross, pivot) - self.scatter(sums.s0, shift)) / sums.s0.sum()
         return pooled
+
+    def from_matrices(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> PooledMoments:
+        return PooledMoments(s0=s0, s1=s1, within=s2[0], cross=np.diag(s0))
 
     def complete(self, sums: PooledMoments, pivot: FloatArray, completion: Completion) -> PooledMoments:
         s0, offset, lift = sums.s0, completion.offset, completion.lift[0]

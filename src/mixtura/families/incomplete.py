@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.covariance import Completion
-from mixtura.families.gaussian import Gaussian, GaussianParams
-from mixtura.stats import Sums
+from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
+from mixtura.families.covariance import Completion, split
+from mixtura.families.gaussian import LOG_2PI, Gaussian, GaussianParams
+from mixtura.families.linalg import from_triangle
+from mixtura.grid import Chunk
+from mixtura.model import Posterior
+from mixtura.stats import Node, Sums
 
 REMEMBERED = 256  # patterns of which the maps are kept from one block to the next: all there are with eight columns
 
@@ -120,8 +123,49 @@ class IncompleteGaussian(Gaussian):
         return y, part @ spread @ np.swapaxes(part, 1, 2)
 
     def fused(self, n_components: int, n_features: int) -> bool:
-        """Return False: rows that lack values take the composed path."""
-        return False
+        """Tell whether this machine runs the kernel well, and the kernel takes so many columns."""
+        from mixtura.kernels.gaussian_missing import WIDEST
+
+        return n_features <= WIDEST and super().fused(n_components, n_features)
+
+    def e_blocks(
+        self, log_weights: FloatArray, theta: GaussianParams, chunk: Chunk, negligible: float
+    ) -> Iterator[tuple[Node, float, float, Sums]]:
+        """Run the compiled E-step; it leaves no row out."""
+        from mixtura.kernels import gaussian_missing
+
+        k, d = theta.means.shape
+        matrices = 1 if self.covariance.pools else k
+        components = self._kernel_components(log_weights, theta)
+        for node, sums in gaussian_missing.e_blocks(chunk, theta.pivot, matrices, *components):
+            s0, s1, s2 = split(sums[2:], (k,), (k, d), (matrices, d * (d + 1) // 2))
+            moments = self.covariance.from_matrices(s0, s1, from_triangle(s2, d))
+            yield node, float(sums[0]), float(sums[1]), moments
+
+    def posterior_rows(self, log_weights: FloatArray, theta: GaussianParams, x: Array, wanted: Wanted) -> Posterior:
+        """Run the compiled kernel of the posterior over rows; complete ones get what `Gaussian` gives, bit for bit."""
+        from mixtura.kernels import gaussian_missing
+
+        found = super().posterior_rows(log_weights, theta, x, wanted)
+        lacking = np.flatnonzero(np.isnan(x).any(axis=1))
+        components = self._kernel_components(log_weights, theta)
+        parts = gaussian_missing.posterior_rows(x[lacking], *components, wanted=wanted)
+        for whole, part in zip((found.loglik, found.labels, found.resp), parts, strict=True):
+            if len(part):
+                whole[lacking] = part
+        return found
+
+    def impute_rows(self, log_weights: FloatArray, theta: GaussianParams, x: Array) -> FloatArray:
+        """Run the compiled kernel that fills rows."""
+        from mixtura.kernels import gaussian_missing
+
+        return gaussian_missing.impute_rows(x, *self._kernel_components(log_weights, theta))
+
+    def _kernel_components(self, log_weights: FloatArray, theta: GaussianParams) -> tuple[FloatArray, ...]:
+        """Return what the kernel works out patterns from."""
+        frame = theta.frame
+        covariances = self.covariance.expand(theta.covariances, *theta.means.shape)
+        return frame.shift, frame.scale, covariances, theta.means, log_weights, np.log(frame.scale) - LOG_2PI / 2
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -91,6 +91,19 @@ def map_rows(
     return loglik, labels, resp
 
 
+def fill_rows(kernel: Kernel, x: Any, work: int, *arguments: Any) -> FloatArray:
+    """Return rows (n, d) that a kernel makes of rows."""
+    n, d = x.shape
+    filled = np.empty((n, d))
+
+    def run(begin: int, end: int) -> None:
+        rows = slice(begin * BLOCK_ROWS, end * BLOCK_ROWS)
+        kernel(_read_only(np.ascontiguousarray(x[rows], dtype=np.float64)), *arguments, filled[rows])
+
+    share_out(run, -(-n // BLOCK_ROWS), _blocks_a_slice(d, work))
+    return filled
+
+
 def _blocks_a_slice(d: int, work: int) -> int:
     return max(1, min(SLICE_VALUES // d, SLICE_WORK // work) // BLOCK_ROWS)
 

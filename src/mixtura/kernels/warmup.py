@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mixtura.grid import Chunk
-from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_narrow, gaussian_tied
+from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_missing, gaussian_narrow, gaussian_tied
 from mixtura.kernels.cells import tally_rows
 
 
@@ -26,5 +26,10 @@ def warm_up() -> Iterator[str]:
         list(kernel.e_blocks(Chunk(x), unit, peaks, *density))
         kernel.posterior_rows(x, *density, wanted="labels")
         yield name
+    components = (*frame, np.eye(d)[None], unit, peaks, np.zeros(d))
+    list(gaussian_missing.e_blocks(Chunk(x), unit, 1, *components))
+    gaussian_missing.posterior_rows(x, *components, wanted="labels")
+    gaussian_missing.impute_rows(x, *components)
+    yield "values missing"
     tally_rows(Chunk(x[:, :1]), 0.0, 1.0, np.ones((1, 2)), 1.0, 2)
     yield "cells of one column"

@@ -70,6 +70,13 @@ class Regression:
         mean = np.einsum("nk,knr->nr", resp, self._component_means(x))
         return self.rest.frame.leave(mean)
 
+    def draws(self, x: FloatArray, labels: IntArray, noise: FloatArray) -> FloatArray:
+        """Return the others (n, r) at rows (n, g) from components (n,), with standard normal `noise` (n, r)."""
+        k, r = self.rest.means.shape
+        roots = np.linalg.cholesky(self.family.covariance.expand(self.rest.covariances, k, r))
+        means = self._component_means(x)[labels, np.arange(len(x))]
+        return self.rest.frame.leave(means + np.einsum("nij,nj->ni", roots[labels], noise))
+
     def variances(self, x: FloatArray, resp: FloatArray) -> FloatArray:
         """Return the conditional variances (n, r) at rows (n, g) with responsibilities (n, k) (formula U4)."""
         gaps = self._gaps(x, resp)
