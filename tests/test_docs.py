@@ -113,3 +113,9 @@ def test_selection(tmp_path, monkeypatch, capsys):
     assert names["test"].p_value == 0.05
     assert len(names["table"]) == 20
     assert (tmp_path / "selection.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_labels(tmp_path, monkeypatch, capsys):
+    names = run_page("labels.md", tmp_path, monkeypatch)
+    assert (names["gm"].predict(names["X"]) == names["truth"]).mean() > 0.8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,11 +25,14 @@ class Chunk:
         Row weights; None stands for ones.
     first : int
         Number of the first block.
+    label : int or None
+        The component that all rows are known to come from.
     """
 
     x: Array
     weight: FloatArray | None = None
     first: int = 0
+    label: int | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -43,7 +46,7 @@ class Chunk:
     def rows(self, start: int, stop: int) -> Chunk:
         """Return some of the rows, from the start of a block on."""
         weight = None if self.weight is None else self.weight[start:stop]
-        return Chunk(self.x[start:stop], weight, self.first + start // BLOCK_ROWS)
+        return replace(self, x=self.x[start:stop], weight=weight, first=self.first + start // BLOCK_ROWS)
 
     def total(self, values: FloatArray) -> FloatArray:
         """Return the weighted sum of `values` (n,), and the total weight.
@@ -57,4 +60,4 @@ class Chunk:
 
     def packed(self) -> Chunk:
         """Return the rows as C-contiguous float64, without a copy where they are so already."""
-        return Chunk(np.ascontiguousarray(self.x, dtype=np.float64), self.weight, self.first)
+        return replace(self, x=np.ascontiguousarray(self.x, dtype=np.float64))

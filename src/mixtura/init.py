@@ -20,6 +20,7 @@ from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Family, Source
 from mixtura.models.missing import impute
 from mixtura.models.mixture import COMPILED_WORK, Mixture, MixtureParams
+from mixtura.sources.labelled import UNKNOWN, LabelledSource
 
 T = TypeVar("T")
 
@@ -247,6 +248,34 @@ def fill_in(rows: FloatArray, weight: FloatArray, found: Survey) -> FloatArray:
     for _ in range(FILL_UPDATES):
         params, _ = model.m_step(fold_blocks(model, params, some, compiled=compiled).total(), params)
     return impute(family, params, Chunk(rows), compiled=compiled)
+
+
+def start_from_labels(
+    source: LabelledSource, model: Mixture[Any], found: Survey, rng: np.random.Generator
+) -> MixtureParams[Any]:
+    """Return parameters to start EM from: those of labelled rows, and of rows far from them for other components."""
+    rows, weight, labels = source.sample_labelled(sample_size(model), rng)
+    rows = fill_in(rows, weight, found)
+    method = partial(_nearest_known, labels)
+    return from_points(model, found, rows, weight, comparable(rows, found), method, rng)
+
+
+def _nearest_known(
+    labels: IntArray, points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator
+) -> FloatArray:
+    """Assign rows without a label to the nearest mean of labelled rows, or row drawn far from those (formula K5)."""
+    centres: dict[int, FloatArray] = {}
+    for label in np.unique(labels[labels != UNKNOWN]):
+        mine = labels == label
+        centres[int(label)] = np.average(points[mine], axis=0, weights=weight[mine])
+    for component in range(k):
+        if component not in centres:
+            gain = weight.copy()
+            if centres:
+                gain *= _squared_distance(points, np.array(list(centres.values()))).min(axis=1)
+            centres[component] = points[_draw(gain if gain.any() else weight, 1, rng)[0]]
+    nearest = _nearest(points, np.array([centres[component] for component in range(k)]))
+    return _one_hot(np.where(labels == UNKNOWN, nearest, labels), k)
 
 
 def from_points(

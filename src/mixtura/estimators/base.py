@@ -23,6 +23,7 @@ from mixtura import init
 from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.acceleration import Ascent, Plain, QuasiNewton
 from mixtura.em import EMResult, State, Status, drive, observe
+from mixtura.estimators.labels import with_labels
 from mixtura.estimators.outcome import best_of, failure, tell
 from mixtura.estimators.prediction import posteriors, write_predictions
 from mixtura.estimators.reading import read, read_sums
@@ -37,6 +38,7 @@ from mixtura.models.binned import model_of, rows_of
 from mixtura.models.collapse import CollapsePolicy, Drop, Floor, Raise, Reseed
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.search import AUTO, search
+from mixtura.sources.labelled import LabelledSource
 
 QUASI_NEWTON = "quasi-newton"
 POLICIES: dict[str, CollapsePolicy] = {policy.name: policy for policy in (Floor(), Reseed(), Drop(), Raise())}
@@ -92,6 +94,8 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         """Return one start for each of `n_init` restarts, found by a method."""
         random = check_random_state(self.random_state)
         seeds = [random.randint(np.iinfo(np.int32).max) for _ in range(self.n_init)]
+        if isinstance(source, LabelledSource):
+            return [init.start_from_labels(source, model, found, np.random.default_rng(seed)) for seed in seeds]
         if method == AUTO:
             rng = np.random.default_rng(seeds[0])
             return search(source, model, found, self.n_init, rng, tol=self.tol, ascent=self._ascent())
@@ -100,7 +104,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
     def _ascent(self) -> Ascent:
         return Plain() if self.acceleration is None else QuasiNewton()
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, labels: Any = None) -> Self:
         """Estimate the parameters by EM, keeping the best of `n_init` restarts.
 
         Parameters
@@ -113,6 +117,9 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n,), or str or int, optional
             Row weights, or the column of `X` that holds them; a weight of w stands for w copies of the row.
+        labels : array-like of shape (n,) of int, optional
+            The component, from 0, that a row is known to come from; -1 where that is not known. Labelled rows decide
+            the start. The rows have to be in memory.
 
         Returns
         -------
@@ -122,22 +129,22 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For options, rows or weights that cannot be; the message names the place.
+            For options, rows, weights or labels that cannot be; the message names the place.
         TypeError
             For sparse matrices, and dates.
         """
         trial = copy.copy(self)  # a failed fit must leave nothing behind
-        trial._fit(X, sample_weight)
+        trial._fit(X, sample_weight, labels)
         self.__dict__ = trial.__dict__
         return self
 
-    def _fit(self, X: Any, sample_weight: Any) -> None:
+    def _fit(self, X: Any, sample_weight: Any, labels: Any) -> None:
         self._validate_params()
         deadline = math.inf if self.max_time is None else time.monotonic() + self.max_time
         if not self.warm_start:
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)
-        source = read_sums(self, X, sample_weight, reset=not hasattr(self, "params_"))
+        source = with_labels(read_sums(self, X, sample_weight, reset=not hasattr(self, "params_")), labels, self)
         self._check_enough(source)
         model = self._make_model()
         model_of(source, model)  # refuses a family that has no sums over such data before it is asked about them

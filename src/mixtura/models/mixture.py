@@ -125,6 +125,7 @@ class Mixture(Generic[T]):
 
     def e_block(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
         """Return the sums over one block of rows, by composed NumPy."""
+        params = _given(params, chunk.label)
         loglik, resp = self.posterior(params, chunk.x)
         if chunk.weight is not None:
             resp *= chunk.weight[:, None]
@@ -138,6 +139,7 @@ class Mixture(Generic[T]):
 
     def e_blocks(self, params: MixtureParams[T], chunk: Chunk) -> Iterator[tuple[Node, MixtureStats]]:
         """Yield the subtrees of the canonical sum over the blocks of a chunk, by the family's compiled kernel."""
+        params = _given(params, chunk.label)
         pivot, negligible = self.family.pivot(params.components), NEGLIGIBLE if params.sparse else 0.0
         subtrees = self.family.e_blocks(log_weights(params), params.components, chunk, negligible)
         for node, loglik, weight, sums in subtrees:
@@ -287,6 +289,13 @@ class Mixture(Generic[T]):
     def n_parameters(self, params: MixtureParams[T]) -> int:
         """Return the number of free parameters."""
         return self.weighting.n_parameters(len(params.weights)) + self.family.n_parameters(params.components)
+
+
+def _given(params: MixtureParams[T], label: int | None) -> MixtureParams[T]:
+    """Return the joint density of a row and its known component as a mixture with one weight that is not 0 (L1)."""
+    if label is None:
+        return params
+    return replace(params, weights=np.where(np.arange(len(params.weights)) == label, params.weights, 0.0))
 
 
 def log_weights(params: MixtureParams[Any]) -> FloatArray:
