@@ -68,6 +68,22 @@ class _PairTime:
         return max(0.0, statistics.median(seconds)) / pairs * 1e9
 
 
+class Missing(_PairTime):
+    """Of rows with eight columns that lack a share of their values."""
+
+    params = (["full", "tied", "diag", "spherical"], [0.0, 0.1, 0.3], [20_000, 100_000, 1_000_000])
+    param_names = ("covariance", "share", "rows")
+
+    def setup(self, covariance, share, rows):
+        self.values = 8 * rows
+        self.prepare(covariance, 8, 8)
+        self.x = np.where(np.random.default_rng(0).random(self.x.shape) < share, np.nan, self.x)
+        fit_passes(self.x, 1, self.options)  # compiles
+
+    def track_update(self, covariance, share, rows):
+        return self.measure()
+
+
 class PairTime(_PairTime):
     """By structure, columns and components."""
 

@@ -90,7 +90,6 @@ class Covariance(ABC, Generic[M]):
 
     name: ClassVar[str]
     owner: ClassVar[str] = "the covariance of component {}"  # for events
-    pools: ClassVar[bool] = False  # all components have the same covariance
     isotropic: ClassVar[bool] = False  # compares distances across columns: all share one scale
 
     @abstractmethod
@@ -114,8 +113,12 @@ class Covariance(ABC, Generic[M]):
         """Return the covariances about the new means ``pivot + shift``; `old` where a component is empty."""
 
     @abstractmethod
-    def from_matrices(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> M:
-        """Return the sums, given whole matrices (k, d, d) of second moments, or (1, d, d) if it `pools` components."""
+    def n_second(self, k: int) -> int:
+        """Return how many matrices of second moments the sums hold; 0 for diagonals."""
+
+    @abstractmethod
+    def from_second(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> M:
+        """Return the sums, given second moments about the pivots: `n_second`, packed as triangles, or diagonals."""
 
     @abstractmethod
     def complete(self, sums: M, pivot: FloatArray, completion: Completion) -> M:

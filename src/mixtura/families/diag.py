@@ -46,8 +46,11 @@ class Diag(Covariance[Moments]):
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift**2
 
-    def from_matrices(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
-        return Moments(s0=s0, s1=s1, s2=np.diagonal(s2, axis1=1, axis2=2))
+    def n_second(self, k: int) -> int:
+        return 0
+
+    def from_second(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return Moments(s0=s0, s1=s1, s2=s2.reshape(s1.shape))
 
     def complete(self, sums: Moments, pivot: FloatArray, completion: Completion) -> Moments:
         offset, lift = completion.offset, completion.lift[0]  # the slopes are 0

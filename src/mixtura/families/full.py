@@ -144,8 +144,11 @@ class Full(_Matrices[Moments]):
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift[:, :, None] * shift[:, None, :]
 
-    def from_matrices(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
-        return Moments(s0=s0, s1=s1, s2=s2)
+    def n_second(self, k: int) -> int:
+        return k
+
+    def from_second(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return Moments(s0=s0, s1=s1, s2=from_triangle(s2.reshape(len(s0), -1), s1.shape[1]))
 
     def complete(self, sums: Moments, pivot: FloatArray, completion: Completion) -> Moments:
         s0, offset = sums.s0, completion.offset
@@ -222,7 +225,6 @@ class Tied(_Matrices[PooledMoments]):
 
     name: ClassVar[str] = "tied"
     owner: ClassVar[str] = "the shared covariance"
-    pools: ClassVar[bool] = True
 
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         return (d, d)
@@ -251,8 +253,11 @@ class Tied(_Matrices[PooledMoments]):
         pooled: FloatArray = (sums.within + _between(sums.cross, pivot) - self.scatter(sums.s0, shift)) / sums.s0.sum()
         return pooled
 
-    def from_matrices(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> PooledMoments:
-        return PooledMoments(s0=s0, s1=s1, within=s2[0], cross=np.diag(s0))
+    def n_second(self, k: int) -> int:
+        return 1
+
+    def from_second(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> PooledMoments:
+        return PooledMoments(s0=s0, s1=s1, within=from_triangle(s2, s1.shape[1]), cross=np.diag(s0))
 
     def complete(self, sums: PooledMoments, pivot: FloatArray, completion: Completion) -> PooledMoments:
         s0, offset, lift = sums.s0, completion.offset, completion.lift[0]

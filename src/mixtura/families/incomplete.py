@@ -17,7 +17,6 @@ import numpy as np
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.covariance import Completion, split
 from mixtura.families.gaussian import LOG_2PI, Gaussian, GaussianParams
-from mixtura.families.linalg import from_triangle
 from mixtura.grid import Chunk
 from mixtura.model import Posterior
 from mixtura.stats import Node, Sums
@@ -135,12 +134,10 @@ class IncompleteGaussian(Gaussian):
         from mixtura.kernels import gaussian_missing
 
         k, d = theta.means.shape
-        matrices = 1 if self.covariance.pools else k
-        components = self._kernel_components(log_weights, theta)
+        matrices, components = self.covariance.n_second(k), self._kernel_components(log_weights, theta)
         for node, sums in gaussian_missing.e_blocks(chunk, theta.pivot, matrices, *components):
-            s0, s1, s2 = split(sums[2:], (k,), (k, d), (matrices, d * (d + 1) // 2))
-            moments = self.covariance.from_matrices(s0, s1, from_triangle(s2, d))
-            yield node, float(sums[0]), float(sums[1]), moments
+            s0, s1, s2 = split(sums[2:], (k,), (k, d), (len(sums) - 2 - k - k * d,))
+            yield node, float(sums[0]), float(sums[1]), self.covariance.from_second(s0, s1, s2)
 
     def posterior_rows(self, log_weights: FloatArray, theta: GaussianParams, x: Array, wanted: Wanted) -> Posterior:
         """Run the compiled kernel of the posterior over rows; complete ones get what `Gaussian` gives, bit for bit."""

@@ -15,6 +15,7 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels.gaussian_diag import add_moments as add_variances
 from mixtura.kernels.gaussian_narrow import add_moments
 from mixtura.kernels.panel import less_squares, spread_strip, store_strip
 from mixtura.kernels.patterns import (
@@ -158,10 +159,12 @@ def complete(
     memory: Memory,  # IN
     joint: FloatArray,  # IN (k, TILE) w r
     tile: Tile,  # IN OUT
-    c2: FloatArray,  # IN OUT (dp dp, 8) of component a
+    row: int,  # from one row and one column of second moments to the next
+    step: int,
+    c2: FloatArray,  # IN OUT second moments of component a
 ) -> None:
     """Fill what is missing with its mean in component `a`, and add its covariances about that (formulas N2, N3)."""
-    k, d, dp = joint.shape[0], memory.levels.shape[1], (memory.levels.shape[1] + 1) // 2 * 2
+    k, d = joint.shape[0], memory.levels.shape[1]
     for v in range(VECTORS):
         pattern, b, s = tile.patterns[v], tile.slots[v] * k + a, v * VECTOR
         if pattern == 0:
@@ -176,7 +179,7 @@ def complete(
                 if not (pattern >> h) & 1:
                     value = fma(splat(slope), load(tile.zt, h, s), value)
                 elif h <= j:
-                    c2[j * dp + h, 0] += count * slope
+                    c2[j * row + h * step, 0] += count * slope
             store(tile.zt, j, s, value)
 
 
@@ -203,7 +206,7 @@ def e_step(
     means: FloatArray,  # IN (k, d)
     base: FloatArray,  # IN (k,)
     unit: FloatArray,  # IN (d,)
-    matrices: int,  # of second moments: k, or 1 for the sum over the components
+    matrices: int,  # of second moments: k, 1 for the sum over the components, or 0 for diagonals only
     pivot: FloatArray,  # IN (k, dp)
     sums: FloatArray,  # TMP (levels, size): see `fold`
     out: FloatArray,  # OUT (m, size)
@@ -214,7 +217,7 @@ def e_step(
     block, memory, tile = new_block(), new_memory(k, d), new_tile(d)
     tiles = room(k + 2, TILE)
     joint, top, density = tiles[:k], tiles[k], tiles[k + 1]
-    c0, c1, c2 = room(k, VECTOR), room(k * dp, VECTOR), room(matrices * dp * dp, VECTOR)
+    c0, c1, c2 = room(k, VECTOR), room(k * dp, VECTOR), room(max(matrices * dp, k) * dp, VECTOR)
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
@@ -231,13 +234,18 @@ def e_step(
                 weights = weights + total(tile.w)
                 normalize(joint, density, tile.w, c0)
                 for a in range(k):
-                    at = min(a, matrices - 1) * dp * dp
-                    first, second = c1[a * dp : (a + 1) * dp], c2[at : at + dp * dp]
-                    complete(a, memory, joint, tile, second)
-                    add_moments(tile.zt, joint[a : a + 1], pivot[a : a + 1], first, second)
+                    resp, about, first = joint[a : a + 1], pivot[a : a + 1], c1[a * dp : (a + 1) * dp]
+                    if matrices > 0:
+                        second = c2[min(a, matrices - 1) * dp * dp :]
+                        complete(a, memory, joint, tile, dp, 1, second)
+                        add_moments(tile.zt, resp, about, first, second)
+                    else:
+                        second = c2[a * dp :]
+                        complete(a, memory, joint, tile, 1, 0, second)
+                        add_variances(tile.zt, resp, about, first, second)
             mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
-            write_moments(c0, c1, c2, d, mine)
+            write_moments(c0, c1, c2, d, matrices, mine)
             fold(sums, b + 1 - cuts[m])
         write_row(sums, out, m)
 
@@ -246,11 +254,12 @@ def e_step(
 def write_moments(
     c0: FloatArray,  # IN (k, 8)
     c1: FloatArray,  # IN (k dp, 8)
-    c2: FloatArray,  # IN (matrices dp dp, 8)
+    c2: FloatArray,  # IN (matrices dp dp, 8) or (k dp, 8)
     d: int,
+    matrices: int,
     out: FloatArray,  # OUT (size,)
 ) -> None:
-    """Write counts, first moments and lower triangles of second moments, after log-likelihood and weight."""
+    """Write counts, first moments, and lower triangles or diagonals of second ones, after log-likelihood and weight."""
     k, dp = c0.shape[0], (d + 1) // 2 * 2
     at = 2 + k
     for a in range(k):
@@ -258,8 +267,12 @@ def write_moments(
         for j in range(d):
             out[at] = hsum(load(c1, a * dp + j, 0))
             at += 1
-    for a in range(c2.shape[0] // (dp * dp)):
+    for a in range(matrices if matrices > 0 else k):
         for j in range(d):
+            if matrices == 0:
+                out[at] = hsum(load(c2, a * dp + j, 0))
+                at += 1
+                continue
             for h in range(j + 1):
                 out[at] = hsum(load(c2, (a * dp + j) * dp + h, 0))
                 at += 1
@@ -318,12 +331,12 @@ def impute(
     filled: FloatArray,  # OUT (n, d)
 ) -> None:
     """Write rows with the means of what is missing given what is not (formula N5)."""
-    (n, d), k, dp = x.shape, means.shape[0], (x.shape[1] + 1) // 2 * 2
+    (n, d), k = x.shape, means.shape[0]
     components = Components(shift, scale, covariances, means, base, unit)
     block, memory, tile = new_block(), new_memory(k, d), new_tile(d)
     tiles, nothing, mixed = room(k + 2, TILE), np.empty(0), room(d, TILE)
     joint, top, density = tiles[:k], tiles[k], tiles[k + 1]
-    unused, spreads = room(k, VECTOR), room(dp * dp, VECTOR)
+    unused, spreads = room(k, VECTOR), room(d, VECTOR)
     for row in range(0, n, BLOCK_ROWS):
         rows = x[row : row + BLOCK_ROWS]
         arrange(rows, block)
@@ -334,7 +347,7 @@ def impute(
             normalize(joint, density, tile.w, unused)
             clear(mixed)
             for a in range(k):
-                complete(a, memory, joint, tile, spreads)
+                complete(a, memory, joint, tile, 1, 0, spreads)
                 for j in range(d):
                     for s in range(0, TILE, 8):
                         store(mixed, j, s, fma(load(joint, a, s), load(tile.zt, j, s), load(mixed, j, s)))
@@ -353,10 +366,10 @@ def e_blocks(
 ) -> Iterator[tuple[Node, FloatArray]]:
     """Yield log-likelihood, weight and packed moments of the subtrees of a chunk; `components` as `Components`.
 
-    Second moments are of each component, or with 1 for `matrices` of all of them together.
+    Second moments are k matrices, with 1 for `matrices` their sum, and with 0 their diagonals.
     """
     k, d = pivot.shape
-    size = 2 + k * (1 + d) + matrices * d * (d + 1) // 2
+    size = 2 + k * (1 + d) + (matrices * d * (d + 1) // 2 if matrices else k * d)
     work = k * (6 * d * d + 16 * d + 200)
     return sum_blocks(e_step, chunk, size, work, *map(constant, components), matrices, padded(pivot, up_to(2, d)))
 
