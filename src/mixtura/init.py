@@ -21,6 +21,7 @@ from mixtura.model import Family, Source
 from mixtura.models.missing import impute
 from mixtura.models.mixture import COMPILED_WORK, Mixture, MixtureParams
 from mixtura.sources.labelled import UNKNOWN, LabelledSource
+from mixtura.stats import Forest
 
 T = TypeVar("T")
 
@@ -142,9 +143,14 @@ def describe(source: Source, model: Mixture[Any], found: Survey) -> Survey:
         rows, weight = draw_sample(source, one, np.random.default_rng(0))
         sums = one.sums_of(params.components, fill_in(rows, weight, found), weight[:, None])
     else:
-        step = partial(fold_blocks, one, params, compiled=one.compiles(source.n_rows, source.n_features))
+        step = partial(_fold_whole, one, params, compiled=one.compiles(source.n_rows, source.n_features))
         sums = source.fold([step])[0].components
     return replace(found, whole=model.family.describe(frame, sums))
+
+
+def _fold_whole(model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, compiled: bool) -> Forest[Any]:
+    """Return a chunk's part of the sum over rows that are all of one component, whatever their labels say."""
+    return fold_blocks(model, params, replace(chunk, label=None), compiled=compiled)
 
 
 def blank(model: Mixture[T], found: Survey) -> T:
