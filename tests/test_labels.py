@@ -56,6 +56,14 @@ def test_all_labels_known_is_a_fit_of_each_component(make_case):
     assert_allclose(fitted.weights_, np.bincount(labels) / 200, rtol=1e-12)
 
 
+def test_the_start_is_what_the_labels_say(make_case):
+    x = make_case("full", n=200, d=2).x
+    labels = np.random.default_rng(0).integers(0, 3, 200)  # no clusters, so that the nearest centre is another one
+    started = GaussianMixture(3, max_iter=0).fit(x, labels=labels)
+    assert_allclose(started.means_, [x[labels == j].mean(axis=0) for j in range(3)], rtol=1e-9)
+    assert_allclose(started.weights_, np.bincount(labels) / 200, rtol=1e-12)
+
+
 def test_no_label_known_is_the_fit_without(make_case):
     case = make_case("full", n=200, d=2)
     plain, none = GaussianMixture(**case.start).fit(case.x), GaussianMixture(**case.start)
