@@ -78,7 +78,9 @@ def test_uncertainty(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
 def test_histograms(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
     names = run_page("histograms.md", tmp_path, monkeypatch)
+    assert (tmp_path / "histogram.png").stat().st_size > 10_000
     binned, line = names["binned"], names["line"]
     assert line.result_.n_passes == 2
     np.testing.assert_allclose(np.sort(line.means_[:, 0]), [0, 4], atol=0.02)

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from mixtura import GaussianMixture, MixtureModel, plot
+from mixtura import GaussianMixture, Histogram, MixtureModel, plot
 from mixtura.families import Poisson
 from mixtura.plot import DensityDisplay, PairsDisplay, TraceDisplay, _data, _style
 from mixtura.plot._pairs import ellipse_axes
@@ -110,6 +110,15 @@ def test_density_weighs_the_rows(rows, line):
 def test_density_refuses_several_columns(rows, space):
     with pytest.raises(ValueError, match="3: use PairsDisplay"):
         DensityDisplay.from_estimator(space, rows)
+
+
+def test_a_histogram_is_drawn_as_it_is_without_its_open_bins(line):
+    edges, counts = [-np.inf, -2.0, 0.0, 3.0, 10.0, np.inf], [5.0, 10.0, 45.0, 30.0, 10.0]
+    display = DensityDisplay.from_estimator(line, Histogram(edges, counts), ax=axes())
+    np.testing.assert_allclose(display.edges, [-2, 0, 3, 10])
+    np.testing.assert_allclose(display.heights * np.diff(display.edges), [0.1, 0.45, 0.3])
+    assert display.n_rows == 100
+    assert display.grid[[0, -1]].tolist() == [-2, 10]
 
 
 # --- pairs ------------------------------------------------------------------------------------------

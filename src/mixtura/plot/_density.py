@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mixtura._types import FloatArray
 from mixtura.plot import _data, _style
+from mixtura.sources.histogram import Histogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +96,8 @@ class DensityDisplay:
         Parameters
         ----------
         estimator : fitted estimator of one column
-        X : array-like or table of shape (n,) or (n, 1)
+        X : array-like or table of shape (n,) or (n, 1), or Histogram
+            The rows, or counts of them; of open bins nothing is drawn.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in the histogram.
         bins : "auto", int or sequence of float, default "auto"
@@ -130,24 +132,29 @@ class DensityDisplay:
             raise ValueError(
                 f"DensityDisplay draws models of one column, this one has {estimator.n_features_in_}: use PairsDisplay"
             )
-        values = _data.as_matrix(estimator, X)[:, 0]
-        row_weights = _data.as_weights(sample_weight, len(values))
         discrete = _data.is_discrete(estimator)
-        if discrete:
-            grid, edges = _counts_grid(values)
+        if isinstance(X, Histogram):
+            edges, heights = _bars(X)
+            grid, n_rows = _axis_grid(estimator, edges), round(X.counts.sum())
         else:
-            means, sds = _data.centers(estimator)
-            edges = _data.bin_edges(values, bins, _data.narrowest(np.asarray(estimator.weights_), sds[:, 0]))
-            grid = _data.axis_grid(edges[0], edges[-1], means[:, 0], sds[:, 0])
+            values = _data.as_matrix(estimator, X)[:, 0]
+            if discrete:
+                grid, edges = _counts_grid(values)
+            else:
+                _, sds = _data.centers(estimator)
+                edges = _data.bin_edges(values, bins, _data.narrowest(np.asarray(estimator.weights_), sds[:, 0]))
+                grid = _axis_grid(estimator, edges)
+            heights = _data.histogram(values, edges, _data.as_weights(sample_weight, len(values)))
+            n_rows = len(values)
         return cls(
             grid=grid,
             components=_component_densities(estimator, grid),
             weights=np.asarray(estimator.weights_, dtype=np.float64),
             edges=edges,
-            heights=_data.histogram(values, edges, row_weights),
+            heights=heights,
             discrete=discrete,
             name=_data.column_names(estimator)[0],
-            n_rows=len(values),
+            n_rows=n_rows,
         )
 
     def plot(self, *, ax: Axes | None = None) -> DensityDisplay:
@@ -210,6 +217,19 @@ class DensityDisplay:
             fontsize=8,
             labelcolor=_style.INK,
         )
+
+
+def _bars(histogram: Histogram) -> tuple[FloatArray, FloatArray]:
+    """Return the edges of the bins that are not open, and their counts as a density of all values."""
+    closed = np.isfinite(np.diff(histogram.edges))  # open ones are the first and the last at most
+    edges = histogram.edges[np.isfinite(histogram.edges)]
+    heights = histogram.counts[closed] / (histogram.counts.sum() * np.diff(edges))
+    return edges, heights
+
+
+def _axis_grid(estimator: Any, edges: FloatArray) -> FloatArray:
+    means, sds = _data.centers(estimator)
+    return _data.axis_grid(edges[0], edges[-1], means[:, 0], sds[:, 0])
 
 
 def _component_densities(estimator: Any, grid: FloatArray) -> FloatArray:
