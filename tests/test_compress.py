@@ -7,12 +7,17 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mixtura import GaussianMixture, as_source
+from mixtura.acceleration import QuasiNewton
 from mixtura.cells import BUCKETS, STEP, Cells, compress, widths
-from mixtura.em import observe
+from mixtura.compression import Compressed
+from mixtura.em import evaluate, observe
 from mixtura.exceptions import CollapseWarning
+from mixtura.families import Full, Gaussian
 from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.init import start, survey
 from mixtura.kernels.simd import has_fma
 from mixtura.kernels.threads import using_threads
+from mixtura.models import Mixture
 from mixtura.sources import ArraySource
 
 has_kernel = pytest.mark.skipif(not has_fma(), reason="this processor has no fused multiply-add")
@@ -214,8 +219,8 @@ def test_cells_are_cut_anew_where_a_component_became_narrow(monkeypatch):
     monkeypatch.setattr(module.Cells, "over", lambda *args: made.append(over(*args)) or made[-1])
     # Too few for the sample's k-means to see them, and for these starts the narrowest component of all.
     x = np.concatenate([drawn(50_000), np.random.default_rng(5).normal(20.0, 1e-3, 10)])
-    start = {"weights_init": [0.3, 0.3, 0.39, 0.01], "means_init": [[0.0], [3.0], [7.0], [20.0]]}
-    by_cells, by_rows = pair(4, x, precisions_init=[[[1.0]], [[4.0]], [[0.5]], [[1e4]]], **start)
+    begin = {"weights_init": [0.3, 0.3, 0.39, 0.01], "means_init": [[0.0], [3.0], [7.0], [20.0]]}
+    by_cells, by_rows = pair(4, x, precisions_init=[[[1.0]], [[4.0]], [[0.5]], [[1e4]]], **begin)
     assert_same_fit(by_cells, by_rows)
     assert len(made) in (1, 2)
     assert made[-1].widths().min() <= 4 * STEP * 1e-3
@@ -240,6 +245,29 @@ def test_the_last_passes_are_over_the_rows():
     one = GaussianMixture(3, compress=True, random_state=0, max_iter=0).fit(x)
     assert one.result_.n_passes == 1
     assert_allclose(one.means_, fitted.means_, rtol=1e-6, atol=1e-6)
+
+
+def test_the_best_end_goes_on():
+    source = ArraySource(drawn(4000, means=(0, 30, 60, 90), sds=(1, 1, 1, 1))[:, None])  # EM crosses no such gap
+    model = Mixture(Gaussian(Full()), 4)
+    found = survey(source, model.family)
+    compressed = Compressed.of(source, model, found)
+    draws = [np.random.default_rng(seed) for seed in range(6)]
+    starts = [start(source, model, found, "random_from_data", rng) for rng in draws]
+
+    def loglik(params):
+        return evaluate(source, model, params).loglik
+
+    ends = [loglik(*compressed.advance([begin], QuasiNewton())) for begin in starts]
+    assert max(ends) - min(ends) > 1, "the starts must not lead to one optimum"
+    assert_allclose(loglik(*compressed.advance(starts, QuasiNewton())), max(ends), rtol=1e-12)
+
+
+def test_a_survey_finds_the_largest_weight():
+    x, w = drawn(3000)[:, None], np.ones(3000)
+    w[2500] = 7.5
+    assert survey(ArraySource(x, w, chunk_rows=BLOCK_ROWS), Gaussian()).heaviest == 7.5
+    assert survey(ArraySource(x), Gaussian()).heaviest == 1.0
 
 
 def test_restarts_and_warm_starts():
