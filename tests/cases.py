@@ -29,6 +29,7 @@ from mixtura.families import (
     VonMises,
     ZeroInflated,
 )
+from mixtura.families.fixing import FixedGaussian
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.binned import Binned
 from mixtura.models.weights import Weighting
@@ -54,6 +55,8 @@ class Case:
         Returns values of the model's family that stand for rows, to start from, where rows are no such values.
     method : str
         How it starts.
+    symmetric : bool
+        Whether the components are alike to the model.
     """
 
     model: Mixture[Any]
@@ -62,6 +65,7 @@ class Case:
     affine: str = ""
     values: Callable[[Any], Any] = lambda rows: rows
     method: str = "random_from_data"
+    symmetric: bool = True
 
     def rows(self, n: int, seed: int = 0) -> Any:
         return self.draw(np.random.default_rng(seed), n)
@@ -151,7 +155,7 @@ def free_directions(model: Mixture[Any]) -> Callable[[Any, np.random.Generator],
 
     def directions(params: Any, rng: np.random.Generator) -> Iterator[Callable[[float], Any]]:
         vector = model.free(params)
-        of_weights = np.arange(len(vector)) < model.n_components
+        of_weights = np.arange(len(vector)) < model.weighting.n_free(model.n_components)
         for moved in (of_weights, ~of_weights):
             direction = np.where(moved, rng.normal(size=vector.shape), 0.0)
             yield lambda step, direction=direction: model.from_free(vector + step * direction, params)
@@ -243,6 +247,10 @@ MIXED = Product([Gaussian(Full()), Categorical(4), Poisson(), Bernoulli()], [2, 
 
 FAR_APART = {"method": "k-means++"}  # else an outlier may start a component that it has to itself
 
+FIXED = Mixture(
+    FixedGaussian(Diag(), fixed_means=(0, 1), fixed_covariances=(0,)), 3, weighting=Weighting(Dirichlet(), (0,))
+)
+
 CASES: dict[str, Case] = {
     "gaussian-1d": Case(Mixture(Gaussian(Full()), 3), normal_rows(1), gaussian_directions, "columns"),
     "gaussian-full": Case(Mixture(Gaussian(Full()), 3), normal_rows(4), gaussian_directions, "columns"),
@@ -259,6 +267,7 @@ CASES: dict[str, Case] = {
         gaussian_directions,
         "columns",
     ),
+    "gaussian-fixed": Case(FIXED, normal_rows(4), free_directions(FIXED), symmetric=False),
     "poisson": Case(Mixture(Poisson(), 3), count_rows, poisson_directions),
     "bernoulli": family_case(Bernoulli(), answer_rows),
     "categorical": family_case(Categorical(4), choice_rows),

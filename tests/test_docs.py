@@ -48,6 +48,8 @@ def test_priors(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("True")
     assert -20 < names["steady"].result_.objective[-1] - names["steady"].loglik_ < 0
     np.testing.assert_allclose(np.sort(names["most_probable"].weights_), [201 / 502, 301 / 502], atol=0.02)
+    assert names["anchored"].weights_.tolist() == [0.4, 0.6]
+    np.testing.assert_allclose(names["anchored"].means_, [[0, 0], [6, 6]], atol=0.3)
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")

@@ -18,10 +18,11 @@ from mixtura.em import State
 from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
 from mixtura.estimators.imputing import Imputing
 from mixtura.estimators.joint import JointDensity
-from mixtura.estimators.starts import check_means, check_precisions, check_weights
+from mixtura.estimators.starts import check_fixed, check_given, check_means, check_precisions, check_weights
 from mixtura.families import Diag, Full, Spherical, Tied
 from mixtura.families.conjugate import ComponentPrior, Spread
 from mixtura.families.covariance import Covariance
+from mixtura.families.fixing import Fixed, FixedGaussian
 from mixtura.families.gaussian import Gaussian
 from mixtura.init import Survey, blank
 from mixtura.model import Source
@@ -94,6 +95,8 @@ class GaussianMixture(Imputing, JointDensity):
         What is known of means and covariances, such as ``priors.Spread(rows=0.1)``, in the place of what "auto" means.
     weight_prior : Dirichlet, optional
         What is known of the weights, such as ``priors.Dirichlet(2)``.
+    fixed : Fixed, optional
+        Which weights, means and covariances stay at their start, such as ``priors.Fixed(means=[0], weights=True)``.
     max_time : float, optional
         Seconds after which a fit ends with the best that it has, at least one pass; a pass in progress is abandoned.
     callback : callable, optional
@@ -151,6 +154,7 @@ class GaussianMixture(Imputing, JointDensity):
         "component_prior": [ComponentPrior, None],
         "compress": ["boolean"],
         "weight_prior": [Dirichlet, None],
+        "fixed": [Fixed, None],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -174,6 +178,7 @@ class GaussianMixture(Imputing, JointDensity):
         precisions_init: Any = None,
         component_prior: ComponentPrior | None = None,
         weight_prior: Dirichlet | None = None,
+        fixed: Fixed | None = None,
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -198,6 +203,7 @@ class GaussianMixture(Imputing, JointDensity):
         self.precisions_init = precisions_init
         self.component_prior = component_prior
         self.weight_prior = weight_prior
+        self.fixed = fixed
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
@@ -216,12 +222,15 @@ class GaussianMixture(Imputing, JointDensity):
         structure, prior, reg_covar = STRUCTURES[self.covariance_type], self.component_prior, self.reg_covar
         if reg_covar == AUTO:
             prior, reg_covar = prior or Spread(), 0.0
-        return Mixture(
-            Gaussian(structure, float(reg_covar), prior),
-            self.n_components,
-            POLICIES[self.on_collapse],
-            weighting=Weighting(self.weight_prior or Dirichlet()),
+        k, fixed = self.n_components, self.fixed or Fixed()
+        means, covariances = check_fixed(fixed, k, structure, self.on_collapse)
+        family = (
+            FixedGaussian(structure, float(reg_covar), prior, means, covariances)
+            if means or covariances
+            else Gaussian(structure, float(reg_covar), prior)
         )
+        weighting = Weighting(self.weight_prior or Dirichlet(), fixed.among("weights", k))
+        return Mixture(family, k, POLICIES[self.on_collapse], weighting=weighting)
 
     def _make_cold_starts(self, source: Source, model: Mixture[Any], found: Survey) -> list[MixtureParams[Any]]:
         family: Any = model.family
@@ -233,6 +242,7 @@ class GaussianMixture(Imputing, JointDensity):
             if self.precisions_init is None
             else check_precisions(self.precisions_init, self.covariance_type, family.covariance.shape(k, d))
         )
+        check_given(self.fixed or Fixed(), weights, means, precisions)
         if weights is not None and means is not None and precisions is not None:
             starts = [MixtureParams(weights=weights, components=blank(model, found))]  # nothing is left to search for
         else:

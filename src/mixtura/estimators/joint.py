@@ -21,7 +21,7 @@ from mixtura.models.mixture import MixtureParams
 from mixtura.models.univariate import Univariate
 from mixtura.sources.columns import choose, is_column
 
-OF_THE_START = {"weights_init", "means_init", "precisions_init"}  # options that speak of all columns
+OF_THE_START = {"weights_init", "means_init", "precisions_init", "fixed"}  # options that speak of all columns
 
 
 class JointDensity(BaseMixture):

@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.utils import check_array
 
 from mixtura._types import FloatArray
+from mixtura.families.covariance import Covariance
+from mixtura.families.fixing import Fixed
 
 
 def check_weights(weights: Any, k: int) -> FloatArray:
@@ -49,6 +51,43 @@ def check_precisions(precisions: Any, name: str, shape: tuple[int, ...]) -> Floa
     if not good:
         raise ValueError(f"'{name} precision' should be {expected}")
     return np.asarray(precisions)
+
+
+def check_fixed(
+    fixed: Fixed, k: int, structure: Covariance[Any], on_collapse: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the components, of k, whose means and covariances are fixed, or raise a `ValueError`."""
+    weights, means, covariances = (fixed.among(what, k) for what in ("weights", "means", "covariances"))
+    if 0 < len(covariances) < k and structure.n_matrices(k) < k:
+        raise ValueError(
+            f"Fixed: covariances names some components, but with covariance_type={structure.name!r} all share one: "
+            f"fix it for all (True) or for none"
+        )
+    if (weights or means or covariances) and on_collapse in ("drop", "reseed"):
+        raise ValueError(
+            f"Fixed: on_collapse={on_collapse!r} would put something else in the place of what is fixed: "
+            f"take 'floor' or 'raise'"
+        )
+    return means, covariances
+
+
+def check_given(
+    fixed: Fixed, weights: FloatArray | None, means: FloatArray | None, precisions: FloatArray | None
+) -> None:
+    """Raise a `ValueError` unless there is a value for all that is fixed, and something left for other weights."""
+    for what, name, value in (
+        ("weights", "weights_init", weights),
+        ("means", "means_init", means),
+        ("covariances", "precisions_init", precisions),
+    ):
+        if getattr(fixed, what) and value is None:
+            raise ValueError(f"Fixed: {what} has no values to keep: give {name}")
+    if weights is not None:
+        kept = list(fixed.among("weights", len(weights)))
+        if 0 < len(kept) < len(weights) and not weights[kept].sum() < 1:
+            raise ValueError(
+                f"Fixed: weights {kept} sum to {weights[kept].sum():g}, which leaves nothing for the other components"
+            )
 
 
 def _check_shape(array: FloatArray, shape: tuple[int, ...], name: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance
-from mixtura.families.linalg import quotient, ratio
+from mixtura.families.linalg import is_occupied, quotient, ratio
 from mixtura.frame import HORIZON, Frame
 
 # Rows that the default adds to a component: twice the a_n of Chen & Tan, who take 1/n, at n = 2000, but constant, so
@@ -86,7 +86,7 @@ class PriorRows:
     Attributes
     ----------
     rows : float
-        How many of them each covariance has; above 0.
+        How many of them each covariance has.
     covariance, factor : array
         Of those rows, in the shape that the structure has for one component.
     mean_rows : float
@@ -122,7 +122,7 @@ class PriorRows:
         moved: FloatArray,
         gaps: FloatArray,
     ) -> FloatArray:
-        """Return the most probable covariances about given means (formula P3).
+        """Return the most probable covariances about given means (formula P3); the same where there are no rows at all.
 
         Parameters
         ----------
@@ -137,7 +137,8 @@ class PriorRows:
         """
         rows = structure.rows_of_each(counts)
         scatter = rows * covariances + structure.scatter(counts, moved) + self._scatter(structure, gaps)
-        return scatter / (rows + self._divisor(structure, len(counts)))
+        total = rows + self._divisor(structure, len(counts))
+        return np.divide(scatter, total, out=covariances.copy(), where=is_occupied(total))
 
     def means_of_rows(self, counts: FloatArray, pivot: FloatArray, shift: FloatArray) -> FloatArray:
         """Return what `means` makes these of; the same for a component without rows."""

@@ -8,6 +8,7 @@ distance; for `Diag` and `Spherical` it is one over the standard deviation. Form
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Generic, TypeVar
@@ -135,6 +136,10 @@ class Covariance(ABC, Generic[M]):
     def n_matrices(self, k: int) -> int:
         """Return how many covariances k components have."""
         return k
+
+    def owned(self, components: Sequence[int]) -> list[int] | slice:
+        """Return which covariances are those of these components."""
+        return list(components)
 
     @abstractmethod
     def scale_shape(self, d: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -276,6 +277,9 @@ class Tied(_Matrices[PooledMoments]):
 
     def n_matrices(self, k: int) -> int:
         return 1
+
+    def owned(self, components: Sequence[int]) -> slice:
+        return slice(None if components else 0)
 
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(np.diagonal(covariances), (k, d))

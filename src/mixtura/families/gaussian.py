@@ -136,12 +136,11 @@ class Gaussian:
 
     def expected(self, theta: GaussianParams, counts: FloatArray) -> Sums:
         """Return the sums about the pivot of which `update` makes `theta` (formula B1)."""
-        shift = theta.means - theta.pivot
+        shift = self._means_of_rows(theta, counts)
         covariances = self.covariance.widen(theta.covariances, -self.reg_covar * theta.frame.scale**2)
         if (prior := self._prior_rows(theta)) is not None:
-            means, gaps = shift, prior.mean - theta.means
-            shift = prior.means_of_rows(counts, theta.pivot, means)
-            covariances = prior.covariances_of_rows(self.covariance, counts, covariances, shift - means, gaps)
+            moved, gaps = shift - (theta.means - theta.pivot), prior.mean - theta.means
+            covariances = prior.covariances_of_rows(self.covariance, counts, covariances, moved, gaps)
         sums: Sums = self.covariance.expected(counts, covariances, shift)
         return sums
 
@@ -170,12 +169,21 @@ class Gaussian:
         self, theta: GaussianParams, counts: FloatArray, shift: FloatArray, covariances: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Return what prior and perturbation make of these estimates."""
+        means = self._means(theta, counts, shift)
         if (prior := self._prior_rows(theta)) is not None:
-            means = prior.means(counts, theta.pivot, shift)
             gaps = prior.mean - theta.pivot - means
             covariances = prior.covariances(self.covariance, counts, covariances, shift - means, gaps)
-            shift = means
-        return shift, self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
+        return means, self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
+
+    def _means(self, theta: GaussianParams, counts: FloatArray, shift: FloatArray) -> FloatArray:
+        """Return the new means of components whose rows have the means `shift`, all less the pivot."""
+        prior = self._prior_rows(theta)
+        return shift if prior is None else prior.means(counts, theta.pivot, shift)
+
+    def _means_of_rows(self, theta: GaussianParams, counts: FloatArray) -> FloatArray:
+        """Return the means of rows, less the pivot, of which `_means` makes those of `theta`."""
+        prior, shift = self._prior_rows(theta), theta.means - theta.pivot
+        return shift if prior is None else prior.means_of_rows(counts, theta.pivot, shift)
 
     def free(self, theta: GaussianParams) -> FloatArray:
         """Return the means, and the factors with the logarithms of their diagonals (formula Q1)."""
