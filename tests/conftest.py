@@ -11,6 +11,12 @@ from mixtura.families import Gaussian
 STRUCTURES = ("full", "tied", "diag", "spherical")
 
 
+def pytest_configure(config):
+    """Let fits of few rows and few restarts go unremarked: tests make many, and those of the remarks ask for them."""
+    for remark in ("SpuriousWarning", "DisagreementWarning"):
+        config.addinivalue_line("filterwarnings", f"ignore::mixtura.exceptions.{remark}")
+
+
 @dataclass(frozen=True)
 class Truth:
     """A Gaussian mixture, written out: weights (k,), means (k, d), full covariances (k, d, d)."""

@@ -96,6 +96,8 @@ def test_answers(tmp_path, monkeypatch, capsys):
     names = run_page("answers.md", tmp_path, monkeypatch)
     assert [len(fit.weights_) for fit in names["fits"].values()] == [3, 3, 2]
     assert capsys.readouterr().out.count("in iteration") == 3
+    assert names["clouds"].result_.agreement.n_agreeing == 5
+    assert [warning.category.__name__ for warning in names["told"]] == ["SpuriousWarning"]
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")

@@ -11,6 +11,14 @@ class SelectionWarning(UserWarning):
     """The winner of a selection is not stable; the message says why."""
 
 
+class SpuriousWarning(CollapseWarning):
+    """A component owes its likelihood to few rows, or is almost without width; the message names it."""
+
+
+class DisagreementWarning(UserWarning):
+    """The best restart of a fit stands alone: there may be better ones yet; the message says how far it is above."""
+
+
 class FitError(ValueError):
     """No start of a fit led to finite parameters; the message says at which row or component it failed."""
 

@@ -30,13 +30,14 @@ SHARED = -1  # stands for what all components share, in the place of one
 
 
 class EventKind(Enum):
-    """What can happen to a component in an update: it collapsed, and was kept, replaced, or the end of the fit."""
+    """What can happen to a component: it collapsed, and was kept, replaced, or the end of the fit; or it is suspect."""
 
     EMPTY = "empty"
     FLOOR = "floor"
     RESEED = "reseed"
     DROP = "drop"
     REFUSED = "refused"
+    SPURIOUS = "spurious"
 
 
 @dataclass(frozen=True)
@@ -333,6 +334,14 @@ def informed(family: Any) -> ExponentialFamily:
             f"it lacks a method of mixtura.model.ExponentialFamily"
         )
     return family
+
+
+@runtime_checkable
+class Suspicious(Protocol):
+    """What a family offers beyond `Family` if its likelihood has spurious maxima."""
+
+    def suspects(self, theta: Any, counts: FloatArray, /) -> Sequence[Event]:
+        """Return an event for each component, with this many rows (k,), that is likely to be spurious."""
 
 
 class Divisible(Protocol[T]):

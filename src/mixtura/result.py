@@ -34,6 +34,35 @@ class Status(Enum):
         return self.value
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How far the restarts of a fit came to the same log-likelihood.
+
+    Attributes
+    ----------
+    n_restarts : int
+        How many there were.
+    n_agreeing : int
+        How many came to the best objective, itself among them, to what `tol` resolves.
+    gap : float
+        By how much the best that did not is below it, per unit of weight; 0 where all did.
+    """
+
+    n_restarts: int = 1
+    n_agreeing: int = 1
+    gap: float = 0.0
+
+    def to_list(self) -> list[Any]:
+        """Return this as plain values."""
+        return [self.n_restarts, self.n_agreeing, self.gap]
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> Agreement:
+        """Return what `to_list` described; raise `TypeError` or `ValueError` for another list."""
+        n_restarts, n_agreeing, gap = values
+        return cls(int(n_restarts), int(n_agreeing), float(gap))
+
+
 @dataclass(frozen=True, eq=False)
 class EMResult(Generic[P]):
     """What a fit by EM ends with.
@@ -55,7 +84,9 @@ class EMResult(Generic[P]):
     n_passes : int
         Passes over the data.
     events : tuple of Event
-        What happened to single components, in order.
+        What happened to single components, in order, and which of them are suspect in the end.
+    agreement : Agreement
+        What the other restarts of the fit came to.
     """
 
     params: P
@@ -66,6 +97,7 @@ class EMResult(Generic[P]):
     n_iter: int
     n_passes: int
     events: tuple[Event, ...] = ()
+    agreement: Agreement = Agreement()
 
     @property
     def converged(self) -> bool:

@@ -24,14 +24,13 @@ from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.acceleration import Ascent, Plain, QuasiNewton
 from mixtura.em import EMResult, State, Status, drive, observe
 from mixtura.estimators.labels import with_labels
-from mixtura.estimators.outcome import best_of, failure, tell
+from mixtura.estimators.outcome import best_of, failure, warn
 from mixtura.estimators.prediction import posteriors, write_predictions
 from mixtura.estimators.reading import read, read_sums
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.streaming import take_in
 from mixtura.estimators.uncertainty import Inference
 from mixtura.estimators.verbose import printer
-from mixtura.exceptions import CollapseWarning
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
 from mixtura.models.binned import model_of, rows_of
@@ -172,7 +171,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
             )
         for number, result in enumerate(results):
             logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
-        self._publish(model, best_of(results))
+        self._publish(model, best_of(results, model, self.tol))
         self._tell_missing(found)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -224,7 +223,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         self._set_fitted(self.model_, result)
         self._tell_missing(found)
         self.n_batches_ = batches + 1
-        self._warn_of_events(result)
+        warn(result, self.tol, stacklevel=2)
         return self
 
     def _is_warm(self) -> bool:
@@ -250,7 +249,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
     def _publish(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
         """Set the fitted attributes and warn of what the user should know."""
         self._set_fitted(model, result)
-        self._warn_of_events(result)
+        warn(result, self.tol, stacklevel=4)
         if not result.converged and self.max_iter > 0 and result.status is not Status.STOPPED:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, or increase "
@@ -258,10 +257,6 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-
-    def _warn_of_events(self, result: EMResult[Any]) -> None:
-        if result.events:
-            warnings.warn(tell(result.events), CollapseWarning, stacklevel=5)
 
     def _set_fitted(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
         self._set_params(model, result.params)

@@ -17,6 +17,7 @@ from mixtura.exceptions import ModelFileError
 from mixtura.model import Event
 from mixtura.models.mixture import MixtureParams
 from mixtura.persistence import decode, encode, read_array, read_json, write_atomically
+from mixtura.result import Agreement
 
 FORMAT = "mixtura model"
 VERSION = 1  # of the file; newer code reads older files
@@ -58,6 +59,7 @@ def _describe_result(result: EMResult[Any]) -> dict[str, Any]:
         "n_iter": result.n_iter,
         "n_passes": result.n_passes,
         "events": [event.to_list() for event in result.events],
+        "agreement": result.agreement.to_list(),
     }
 
 
@@ -153,6 +155,7 @@ def _read_result(data: dict[str, Any], params: Any) -> EMResult[Any]:
             n_iter=int(data["n_iter"]),
             n_passes=int(data["n_passes"]),
             events=tuple(Event.from_list(values) for values in data["events"]),
+            agreement=Agreement.from_list(data["agreement"]) if "agreement" in data else Agreement(),
         )
     except ModelFileError:
         raise

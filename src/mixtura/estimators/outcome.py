@@ -2,21 +2,88 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from mixtura.acceleration import ROUNDING
 from mixtura.em import EMResult
-from mixtura.exceptions import FitError
-from mixtura.model import Event
-from mixtura.models.mixture import MixtureParams
+from mixtura.exceptions import CollapseWarning, DisagreementWarning, FitError, SpuriousWarning
+from mixtura.model import Event, EventKind
+from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.result import Agreement
+
+SAME = 2.0  # multiples of `tol` by which restarts that stop at one optimum may differ: each lacks about `tol` of it
+MARKED = 10.0  # multiples of `tol` that are no matter of where a restart stops
 
 
-def best_of(results: Sequence[EMResult[MixtureParams[Any]]]) -> EMResult[MixtureParams[Any]]:
-    """Return the result of the highest objective among those that are finite."""
+def best_of(
+    results: Sequence[EMResult[MixtureParams[Any]]], model: Mixture[Any], tol: float
+) -> EMResult[MixtureParams[Any]]:
+    """Return the result of the highest objective, with what is to be said of it beside the others and in itself.
+
+    Parameters
+    ----------
+    results : sequence of EMResult
+        Of all restarts.
+    model : Mixture
+        What was fitted.
+    tol : float
+        What may be left to gain, per unit of weight, when a restart ends.
+
+    Raises
+    ------
+    FitError
+        If no restart led to parameters that are of use.
+    """
     usable = [result for result in results if not result.failed]
     if not usable:
         raise failure(results[-1])
-    return max(usable, key=lambda result: float(result.objective[-1]))
+    best = max(usable, key=lambda result: float(result.objective[-1]))
+    known = {event.component for event in best.events if event.kind is EventKind.FLOOR}
+    found = model.suspects(best.params, best.weight) if best.converged else ()  # only an optimum is spurious
+    suspects = [event.at(best.n_iter) for event in found if event.component not in known]
+    return replace(best, events=(*best.events, *suspects), agreement=agree(usable, len(results), tol))
+
+
+def agree(usable: Sequence[EMResult[Any]], n_restarts: int, tol: float) -> Agreement:
+    """Return how far the restarts came to the same objective; those that failed did not."""
+    ends = np.array([float(result.objective[-1]) for result in usable])
+    below = (ends.max() - ends) / usable[0].weight
+    resolved = max(SAME * tol, ROUNDING * abs(ends.max()) / usable[0].weight)
+    others = below[below > resolved]
+    return Agreement(n_restarts, len(below) - len(others), float(others.min(initial=np.inf)) if len(others) else 0.0)
+
+
+def stands_alone(agreement: Agreement, tol: float) -> bool:
+    """Tell whether the best restart is so far above all others that there may be better ones yet."""
+    return agreement.n_agreeing == 1 and agreement.gap > MARKED * tol
+
+
+def warn(result: EMResult[Any], tol: float, stacklevel: int) -> None:
+    """Warn of what happened to components, of those that are suspect, and of a best restart that stands alone."""
+    collapsed = [event for event in result.events if event.kind is not EventKind.SPURIOUS]
+    if collapsed:
+        warnings.warn(tell(collapsed), CollapseWarning, stacklevel=stacklevel + 1)
+    if suspects := [event.message for event in result.events if event.kind is EventKind.SPURIOUS]:
+        warnings.warn(
+            f"{'; '.join(suspects)}: the likelihood may be high for no reason but that. Ask for fewer components, a "
+            f"covariance_type of fewer parameters, or more regularisation",
+            SpuriousWarning,
+            stacklevel=stacklevel + 1,
+        )
+    agreement = result.agreement
+    if result.converged and stands_alone(agreement, tol):
+        warnings.warn(
+            f"only one of {agreement.n_restarts} restarts came to the best log-likelihood, the next is "
+            f"{agreement.gap:.2g} a row below it: there may be better ones yet. Raise n_init, or ask for fewer "
+            f"components",
+            DisagreementWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def failure(result: EMResult[Any]) -> FitError:

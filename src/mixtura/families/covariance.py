@@ -263,6 +263,14 @@ class Covariance(ABC, Generic[M]):
         """Return them as (k, d, d) matrices."""
 
     @abstractmethod
+    def expand_factors(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        """Return the factors as (k, d, d) matrices."""
+
+    @abstractmethod
+    def least_rows(self, d: int) -> int:
+        """Return the most rows of which the covariance of a component says nothing."""
+
+    @abstractmethod
     def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
         """Return the covariances of these columns, in this order."""
 

@@ -159,6 +159,12 @@ class Diag(Covariance[Moments]):
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, :, None] * np.eye(d)
 
+    def expand_factors(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        return self.expand(factors, k, d)
+
+    def least_rows(self, d: int) -> int:
+        return 2
+
     def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_diag
 

@@ -100,6 +100,9 @@ class _Matrices(Covariance[M]):
         lower, diagonal = np.tri(d, dtype=np.bool_), np.eye(d, dtype=np.bool_)
         return np.broadcast_to(lower, shape), np.broadcast_to(diagonal, shape)
 
+    def expand_factors(self, factors: FloatArray, k: int, d: int) -> FloatArray:
+        return np.broadcast_to(factors, (k, d, d))
+
     def select(self, covariances: FloatArray, columns: IntArray) -> FloatArray:
         return covariances[..., columns[:, None], columns]
 
@@ -201,6 +204,9 @@ class Full(_Matrices[Moments]):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances
+
+    def least_rows(self, d: int) -> int:
+        return d + 1
 
     def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_narrow
@@ -314,6 +320,9 @@ class Tied(_Matrices[PooledMoments]):
 
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return np.broadcast_to(covariances, (k, d, d))
+
+    def least_rows(self, d: int) -> int:
+        return 0
 
     def kernel(self, d: int) -> Any:
         from mixtura.kernels import gaussian_tied

@@ -15,6 +15,7 @@ from mixtura.families.conjugate import ComponentPrior, PriorRows, Whole
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.linalg import HALF_APART, quotient, ratio
+from mixtura.families.spurious import suspects
 from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
 from mixtura.model import Event, EventKind, Posterior, Quantity
@@ -355,6 +356,13 @@ class Gaussian:
         means[b] += step
         covariances = self.covariance.narrow(theta.covariances, np.array([a, b]), step)
         return self._assemble(theta, means, covariances)[0]
+
+    def suspects(self, theta: GaussianParams, counts: FloatArray) -> list[Event]:
+        """Return an event for each component that is likely to be spurious (formula C2)."""
+        k, d = theta.means.shape
+        matrices = self.covariance.expand(theta.covariances, k, d)
+        factors = self.covariance.expand_factors(theta.factors, k, d)
+        return suspects(counts, matrices, factors, self.covariance.least_rows(d))
 
     def marginal(self, theta: GaussianParams, columns: IntArray) -> GaussianParams:
         """Return the parameters of these columns, in this order (formula U1)."""

@@ -12,7 +12,7 @@ from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.blocks import fold_blocks
 from mixtura.families.linalg import is_occupied
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.model import Event, EventKind, Family, Posterior
+from mixtura.model import Event, EventKind, Family, Posterior, Suspicious
 from mixtura.models.collapse import CollapsePolicy, Floor
 from mixtura.models.weights import Weighting
 from mixtura.persistence import decode
@@ -269,6 +269,11 @@ class Mixture(Generic[T]):
             rows = slice(row, row + BLOCK_ROWS)
             forest.insert(0, b, self.family.suffstats(theta, x[rows], resp[rows]))
         return forest.total()
+
+    def suspects(self, params: MixtureParams[T], weight: float) -> Sequence[Event]:
+        """Return an event for each component that is likely to be spurious, by rows of this total weight."""
+        family = self.family
+        return family.suspects(params.components, weight * params.weights) if isinstance(family, Suspicious) else ()
 
     def sample(self, params: MixtureParams[T], n: int, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
         """Draw `n` rows; return them (n, d), grouped by component, and their components (n,)."""

@@ -98,7 +98,8 @@ def _drive(
 def _settle(estimator: BaseMixture, found: Survey, results: Sequence[EMResult[Any]]) -> str:
     """Set the fitted attributes of an estimator to the best of its restarts; return why there is none, if so."""
     try:
-        estimator._set_fitted(estimator._make_model(), best_of(results))
+        model = estimator._make_model()
+        estimator._set_fitted(model, best_of(results, model, estimator.tol))
     except ValueError as error:
         return str(error)
     estimator._tell_missing(found)
