@@ -28,11 +28,6 @@ class FixedGaussian(Gaussian):
     fixed_means: tuple[int, ...] = ()
     fixed_covariances: tuple[int, ...] = ()
 
-    @property
-    def is_constrained(self) -> bool:
-        """Whether something is fixed."""
-        return bool(self.fixed_means or self.fixed_covariances)
-
     def for_missing(self) -> FixedGaussian:
         """Return the family of the same components for rows that may lack values (NaN)."""
         return _FixedIncompleteGaussian(**{f.name: getattr(self, f.name) for f in fields(self)})

@@ -291,11 +291,6 @@ class Mixture(Generic[T]):
             raise ValueError("weights: expected non-negative numbers that sum to 1")
         self.family.check(params.components, len(weights), n_features)
 
-    @property
-    def is_constrained(self) -> bool:
-        """Whether some parameters are fixed."""
-        return bool(self.weighting.fixed) or getattr(self.family, "is_constrained", False)
-
     def n_parameters(self, params: MixtureParams[T]) -> int:
         """Return the number of free parameters."""
         return self.weighting.n_parameters(len(params.weights)) + self.family.n_parameters(params.components)

@@ -148,11 +148,6 @@ class Uncertainty:
 
 def check_possible(model: Mixture[Any], params: MixtureParams[Any]) -> None:
     """Raise an `InformationError` where no data could tell how sure the parameters are, or no memory."""
-    if model.is_constrained:
-        raise InformationError(
-            "some weights, means or covariances are fixed: the standard errors of what is left are not known here. "
-            "Fit without `fixed`, from these parameters"
-        )
     reasons = [f"component {j} has no rows" for j in np.flatnonzero(~is_occupied(params.weights))]
     reasons += informed(model.family).edges(params.components)
     if reasons:
