@@ -271,6 +271,12 @@ class TestZeroInflated:
         with pytest.raises(ValueError, match="under which 0 has a density and no probability: expected counts"):
             ZeroInflated(family)
 
+    def test_its_pivot_is_that_of_the_family(self):
+        model, x = Mixture(ZeroInflated(Gamma()), 2), CASES["gamma"].rows(100)
+        a, b = (start(model, rows, "kmeans") for rows in (x, 2 * x))
+        with pytest.raises(ValueError, match="different pivots"):
+            model.e_step(a, x) + model.e_step(b, x)
+
     def test_the_family_is_checked(self):
         with pytest.raises(TypeError, match="family is 'poisson', expected an object such as Poisson"):
             ZeroInflated("poisson")

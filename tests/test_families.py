@@ -27,7 +27,7 @@ from mixtura.families import (
 from mixtura.grid import Chunk
 from mixtura.models import Mixture
 from mixtura.sources import ArraySource
-from mixtura.values import same_bits
+from mixtura.values import leaves, same_bits
 from textbook_families import LOG_DENSITY
 
 # Their updates are steps of EM on what each row has of its own: they raise the expected log-density, not to its top.
@@ -95,11 +95,17 @@ def test_samples_have_the_parameters_they_were_drawn_with(case):
     labels = np.repeat(np.arange(3), n // 3)
     x = family.sample(theta, labels, np.random.default_rng(7))
     assert family.in_support(x).all()
-    found, _ = family.update(family.suffstats(theta, x, np.eye(3)[labels]), theta)
+    sums = family.suffstats(theta, x, np.eye(3)[labels])
+    found, _ = family.update(sums, theta)
     gap = family.free(found) - family.free(theta)
     q = family.n_parameters(theta)
     distance = n * gap @ family.metric(theta, np.full(3, 1 / 3), gap)
     assert q - 5 * np.sqrt(2 * q) < distance < q + 6 * np.sqrt(2 * q)
+    # So are the sums, which a stream goes on from: a share of the largest is many standard errors of any.
+    expected = family.expected(theta, np.full(3, n / 3))
+    largest = max(np.abs(part).max() for part in leaves(expected))
+    for part, mean in zip(leaves(sums), leaves(expected), strict=True):
+        assert_allclose(part, mean, rtol=0.1, atol=0.02 * largest)
 
 
 def test_a_saved_model_comes_back_bit_for_bit(fitted, tmp_path):
@@ -109,6 +115,14 @@ def test_a_saved_model_comes_back_bit_for_bit(fitted, tmp_path):
     assert same_bits(again.params_, mixture.params_)
     assert_array_equal(again.predict_proba(x), mixture.predict_proba(x))
     assert again.model_ == mixture.model_
+
+
+def test_threads_change_no_bit(case):
+    x = case.rows(2500)
+    options = {"init_params": case.method, "random_state": 0, "max_iter": 3, "tol": 0.0, "acceleration": None}
+    with pytest.warns(match="did not converge"):
+        one, two = (MixtureModel(case.model.family, 3, n_threads=n, **options).fit(x) for n in (1, 2))
+    assert same_bits(one.params_, two.params_)
 
 
 def test_steps_and_sums_travel(case):
