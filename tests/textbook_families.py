@@ -92,7 +92,6 @@ LOG_DENSITY = {
     "gamma": gamma,
     "negative-binomial": negative_binomial,
     "student-t": student_t,
-    "student-t-diag": student_t,
     "student-t-spherical": student_t,
     "log-normal": log_normal,
     "beta": beta,
