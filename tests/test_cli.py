@@ -178,6 +178,16 @@ def test_fit_of_counts(run, work):
     assert run("info", "m.json")[0] == 0
 
 
+def test_info_of_other_families_is_refused(run, work):
+    from mixtura import MixtureModel
+    from mixtura.families import Exponential
+
+    MixtureModel(Exponential()).fit([1.0, 2.0]).save("waits.json")
+    code, _, err = run("info", "waits.json")
+    assert code == 1
+    assert "the model is of exponential components, and only gaussian and poisson ones are described here" in err
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_fit_plots(run, work, suffix):
     pytest.importorskip("matplotlib")

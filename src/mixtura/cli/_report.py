@@ -16,6 +16,8 @@ from mixtura.cli._errors import require
 MOST_COMPONENTS = 40  # rows of a table; the lightest of more are left out
 CELL = 10  # least characters of a number with its padding
 
+DESCRIBED = ("gaussian", "poisson")  # whose means and deviations make a table
+
 
 def describe(estimator: Any) -> dict[str, Any]:
     """Describe the components of a fitted estimator.
@@ -47,7 +49,13 @@ def describe(estimator: Any) -> dict[str, Any]:
 
 def _moments(estimator: Any) -> tuple[FloatArray, FloatArray]:
     """Take the mean and standard deviation (k, d) of each component in each column."""
-    if hasattr(estimator, "rates_"):
+    name = estimator.model_.family.name
+    if name not in DESCRIBED:
+        raise ValueError(
+            f"the model is of {name} components, and only {' and '.join(DESCRIBED)} ones are described here: "
+            f"mixtura.load gives it in Python"
+        )
+    if name == "poisson":
         rates = np.asarray(estimator.rates_, dtype=np.float64)
         return rates, np.sqrt(rates)
     means = np.asarray(estimator.means_, dtype=np.float64)
