@@ -330,8 +330,8 @@ def informed(family: Any) -> ExponentialFamily:
     """Return a family as one from which standard errors follow; raise `InformationError` if it is none."""
     if not isinstance(family, ExponentialFamily):
         raise InformationError(
-            f"the family {family.name!r} does not say how its parameters are informed: "
-            f"it lacks a method of mixtura.model.ExponentialFamily"
+            f"the family {family.name!r} does not say how its parameters are informed: it lacks a method of "
+            f"mixtura.model.ExponentialFamily. Fit resampled rows instead (the bootstrap)"
         )
     return family
 
