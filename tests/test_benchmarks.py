@@ -184,3 +184,26 @@ def test_the_cost_model_adds_up():
     assert tasks == pytest.approx(0.450)  # 400 partitions, and 50 that add up eight each
     assert sums == pytest.approx(50 * (1e-4 + 1e-3))
     assert total == pytest.approx(0.01 + 1.0 + sums)
+
+
+def test_answers_are_counted_as_they_fell():
+    answers = importlib.import_module("benchmarks.answers")
+
+    def record(ours, theirs, *, floor=False):
+        peers = {str(n): {"loglik": theirs, "floor": False, "seconds": 1.0} for n in (1, 10)}
+        mine = {"loglik": ours, "floor": floor, "seconds": 2.0}
+        return {"data": "x", "rows": 9, "columns": 1, "structure": "full", "k": 2, "ours": mine, "peers": peers}
+
+    records = [record(-1.0, -2.0), record(-1.0, -1.0005), record(-3.0, -2.0), record(-0.5, -2.0, floor=True)]
+    assert [answers.outcome(r, 1) for r in records] == ["win", "tie", "loss", "floor"]
+    total = answers.summarize(records, (1, 10))[-1]
+    assert total == "| all |  |  | 1 / 1 / 1 | 1 / 1 / 1 | 1 : 0/0 | 8.0 | 4.0 | 4.0 |"
+    assert answers.losses(records, (1,)) == ["x, full, K=2: 1 behind n_init=1"]
+
+
+def test_an_answer_at_the_floor_is_seen():
+    answers = importlib.import_module("benchmarks.answers")
+    x = np.concatenate([np.random.default_rng(0).normal(size=(50, 2)), [[30.0, 30.0]]])
+    start = {"reg_covar": 1e-6, "means_init": [[0, 0], [30, 30]], "random_state": 0}
+    assert answers.fit(GaussianMixture(2, **start), x)["floor"]
+    assert not answers.fit(GaussianMixture(1, reg_covar=1e-6), x)["floor"]

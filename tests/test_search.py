@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import scale
 
 from mixtura import GaussianMixture, MixtureModel
 from mixtura.families import Gaussian, Poisson
@@ -28,6 +31,15 @@ def test_the_best_of_many_is_found_from_every_seed(structure):
     assert min(fit.loglik_ for fit in fits) > best - 1e-3 * len(x)
     one_start = [GaussianMixture(init_params="random_from_data", random_state=s, **options).fit(x) for s in range(8)]
     assert min(fit.loglik_ for fit in one_start) < best - 0.1 * len(x), "one start is as good: the test shows nothing"
+
+
+def test_on_small_data_the_default_is_as_good_as_ten_restarts_by_kmeans():
+    """Slow EM ranks starts late: of few that are soon left out, the best is not among them."""
+    digits = PCA(8, svd_solver="full").fit_transform(scale(load_digits().data))
+    options = {"n_components": 2, "covariance_type": "tied"}
+    ten = GaussianMixture(n_init=10, init_params="kmeans", random_state=0, **options).fit(digits)
+    for seed in range(2):
+        assert GaussianMixture(random_state=seed, **options).fit(digits).loglik_ > ten.loglik_ - 1e-3 * len(digits)
 
 
 def test_stretched_clusters_are_found_by_whitened_columns():

@@ -15,7 +15,7 @@ import numpy as np
 
 from mixtura import init
 from mixtura._types import FloatArray
-from mixtura.acceleration import Ascent
+from mixtura.acceleration import Ascent, Plain
 from mixtura.em import EMResult, drive, unobserved
 from mixtura.init import Survey, comparable, fill_in, from_points, sample_size
 from mixtura.model import Source
@@ -32,6 +32,8 @@ METHODS = (
     init.random_from_data,
 )  # each tried on raw and on whitened columns
 CANDIDATES = 4  # for each start that is wanted; at least one round of all methods
+AMPLE = 1 << 18  # values by components up to which a sample is small: there more candidates go to their end
+MANY = 12  # of these: in the time of few that are left out early they are behind half as often (benchmarks/answers.py)
 FEWER = 2  # one in so many of the rows that candidates see is enough to start them from
 MORE = 8  # times as many rows go to the best of them
 LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the candidates see
@@ -54,6 +56,16 @@ class _Sample(NamedTuple):
     def filled(self, found: Survey) -> _Sample:
         """Return the rows with guesses for what is missing."""
         return _Sample(fill_in(*self, found), self.weight)
+
+
+class _Stage(NamedTuple):
+    """Runs of EM on a sample, of which some are kept, with the tolerance, the most updates and the rule of each run."""
+
+    sample: _Sample
+    kept: int
+    tol: float
+    most: int
+    ascent: Ascent
 
 
 def search(
@@ -79,15 +91,21 @@ def search(
     if model.n_components == 1:
         whole = few.filled(found)
         return [from_points(model, found, *whole, whole.rows, init.random, rng)] * n
-    count = max(2 * len(METHODS), CANDIDATES * n)
+    small = few.rows.size * model.n_components <= AMPLE
+    count = max(MANY if small else 2 * len(METHODS), CANDIDATES * n)
     starts = list(_candidates(model, found, few.thinned(size // FEWER).filled(found), count, rng))
-    ends, finer = starts, max(FINER * tol, FINEST)
-    stages = (few, 3 * n, tol, SHORT), (few, 2 * n, tol, LONGER), (many, n, finer, LONG)
+    if small:
+        stages = [_Stage(few, 3 * n, tol, SHORT + LONGER, Plain())]
+    else:
+        stages = [_Stage(few, 3 * n, tol, SHORT, ascent), _Stage(few, 2 * n, tol, LONGER, ascent)]
+    stages.append(_Stage(many, n, max(FINER * tol, FINEST), LONG, ascent))
+    ends = starts
     with unobserved():
-        for sample, kept, least, most in stages:
-            noise = _noise(model, starts[0], len(sample.rows), source.n_rows)
-            results = drive(ArraySource(*sample), model, ends, tol=max(least, noise), max_iter=most, ascent=ascent)
-            ends = [result.params for result in _best(results, kept)] or ends
+        for stage in stages:
+            least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))
+            rows = ArraySource(*stage.sample)
+            results = drive(rows, model, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
+            ends = [result.params for result in _best(results, stage.kept)] or ends
     return (ends + starts)[:n]
 
 

@@ -40,7 +40,7 @@ def suspects(counts: FloatArray, matrices: FloatArray, factors: FloatArray, leas
         if count == 0:
             continue
         told = f"component {j} has the weight of {count:.3g} rows"
-        if count < least_rows + 0.5:  # other components have a little of any row
+        if least_rows and count < least_rows + 0.5:  # others have a little of any row
             events.append(Event(EventKind.SPURIOUS, j, f"{told}, too few for a covariance of its own"))
         elif root < SINGULAR or (root < NARROW and count <= FEW * (least_rows + 1)):
             thin = f"and a width of {sqrt(root):.1g} of that of all components in some direction"
