@@ -244,7 +244,7 @@ def test_rows_gone_through_are_reported(client):
         list(source.map_rows(len))
         assert sum(heard) == N
         make(max_iter=1).fit(source)
-    assert sum(heard) == 4 * N  # the survey, and two evaluations
+    assert sum(heard) == 5 * N  # the survey, what the prior is measured by, and two evaluations
     assert set(heard) <= {CHUNK, N % CHUNK}
 
 
