@@ -258,9 +258,18 @@ def test_the_best_end_goes_on():
     def loglik(params):
         return evaluate(source, model, params).loglik
 
-    ends = [loglik(*compressed.advance([begin], QuasiNewton())) for begin in starts]
+    ends = [loglik(compressed.advance([begin], QuasiNewton()).params) for begin in starts]
     assert max(ends) - min(ends) > 1, "the starts must not lead to one optimum"
-    assert_allclose(loglik(*compressed.advance(starts, QuasiNewton())), max(ends), rtol=1e-12)
+    assert_allclose(loglik(compressed.advance(starts, QuasiNewton()).params), max(ends), rtol=1e-12)
+
+
+def test_what_happens_to_components_on_the_cells_is_told():
+    x = np.concatenate([drawn(4000), np.full(40, 12.0)])
+    with pytest.warns(CollapseWarning, match="dropped"):
+        fitted = GaussianMixture(5, compress=True, random_state=0, reg_covar=0.0, on_collapse="drop").fit(x)
+    assert len(fitted.weights_) < 5
+    assert fitted.result_.n_passes <= 3
+    assert_allclose(fitted.loglik_, fitted.score_samples(x).sum(), rtol=1e-12)
 
 
 def test_a_survey_finds_the_largest_weight():

@@ -7,7 +7,7 @@ ends there, passes over the rows go on: what they begin with lacks the optimum b
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent
 from mixtura.cells import Cells, compress, widths
-from mixtura.em import Status, drive, unobserved
+from mixtura.em import EMResult, Status, drive, unobserved
 from mixtura.init import Survey, sample_size, start
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
@@ -82,30 +82,32 @@ class Compressed:
         logger.info("%d values stand for %d rows", values.n_rows, source.n_rows)
         return cls(source, model, found, cells, values)
 
-    def advance(self, starts: list[MixtureParams[Any]], ascent: Ascent) -> list[MixtureParams[Any]]:
-        """Return the best end of EM on the values, alone in a list; `starts` where there is none.
+    def advance(self, starts: list[MixtureParams[Any]], ascent: Ascent) -> EMResult[MixtureParams[Any]]:
+        """Return the best end of EM on the values; diverged, where no start leads to finite parameters.
 
         If components became much narrower than was foreseen, the rows are compressed once more.
         """
-        ends = self._ends(starts, ascent)
-        if ends and (self.cells.widths() > TOO_WIDE * _widths(self.model, self.found, ends[0])).any():
-            again = self._cut(self.source, self.model, self.found, _widths(self.model, self.found, ends[0]))
-            ends = again._ends(ends, ascent) or ends
-        return ends or starts
+        best = self._best_end(starts, ascent)
+        if best.status is Status.DIVERGED:
+            return best
+        widest = _widths(self.model, self.found, best.params)
+        if not (self.cells.widths() > TOO_WIDE * widest).any():
+            return best
+        again = self._cut(self.source, self.model, self.found, widest)
+        better = again._best_end([best.params], ascent)
+        return best if better.status is Status.DIVERGED else replace(better, events=best.events + better.events)
 
-    def _ends(self, starts: list[MixtureParams[Any]], ascent: Ascent) -> list[MixtureParams[Any]]:
+    def _best_end(self, starts: list[MixtureParams[Any]], ascent: Ascent) -> EMResult[MixtureParams[Any]]:
         with unobserved():
             results = drive(self.values, self.model, starts, tol=TIGHT, max_iter=LONG, ascent=ascent)
-        finite = [result for result in results if result.status is not Status.DIVERGED]
-        best = sorted(finite, key=lambda result: -float(result.objective[-1]))[:1]
-        for result in best:
-            logger.info("on these values, after %d updates: %s", result.n_iter, result.status.message)
-        return [result.params for result in best]
+        best = max(results, key=lambda result: (result.status is not Status.DIVERGED, float(result.objective[-1])))
+        logger.info("on these values, after %d updates: %s", best.n_iter, best.status.message)
+        return best
 
 
 def _widths(model: Mixture[Any], found: Survey, params: MixtureParams[Any]) -> FloatArray:
     """Return how wide cells may be in each bucket for the components of `params`."""
     family: Any = model.family
     theta = params.components
-    sds = np.exp(-family.covariance.log_det(theta.factors, model.n_components, 1)) / theta.frame.scale[0]
+    sds = np.exp(-family.covariance.log_det(theta.factors, len(theta.means), 1)) / theta.frame.scale[0]
     return widths(float(found.low[0]), float(found.high[0]), theta.frame.leave(theta.means)[:, 0], sds)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray
 from mixtura.compression import Compressed
-from mixtura.em import State
+from mixtura.em import State, Status
 from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
 from mixtura.estimators.imputing import Imputing
 from mixtura.estimators.joint import JointDensity
@@ -258,7 +258,9 @@ class GaussianMixture(Imputing, JointDensity):
             return super()._make_starts(source, model, found)
         compressed = Compressed.of(source, model, found)
         starts = super()._make_starts(compressed.values, compressed.model, found)
-        return compressed.advance(starts, self._ascent())
+        end = compressed.advance(starts, self._ascent())
+        self._warn_of_events(end)  # the passes over the rows will not see them again
+        return starts if end.status is Status.DIVERGED else [end.params]
 
     def _check_same(self, model: Mixture[Any], what: str) -> None:
         super()._check_same(model, what)
