@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mixtura import em, families
     from mixtura.estimators.gaussian_mixture import GaussianMixture
+    from mixtura.estimators.hmm import HMM
     from mixtura.estimators.loading import load
     from mixtura.estimators.mixture_model import MixtureModel
     from mixtura.selection import MixtureIC, bootstrap_lrt, select
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "HMM",
     "GaussianMixture",
     "Histogram",
     "MixtureIC",
@@ -40,6 +42,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless t
 
 _MODULES = ("em", "families")
 _HOMES = {
+    "HMM": "mixtura.estimators.hmm",
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
     "Histogram": "mixtura.sources.histogram",
     "MixtureIC": "mixtura.selection",

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from mixtura._types import Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.model import Model, Posterior
+from mixtura.model import Model, Posterior, RowModel
 from mixtura.stats import Forest, Stats
 
 P = TypeVar("P")
@@ -25,7 +25,7 @@ def fold_blocks(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool) 
     return forest
 
 
-def posterior_rows(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool, wanted: Wanted) -> Posterior:
+def posterior_rows(model: RowModel[P, S], params: P, chunk: Chunk, *, compiled: bool, wanted: Wanted) -> Posterior:
     """Return what a model knows of each row of a chunk; no more than is wanted."""
     if compiled:
         return model.posterior_rows(params, chunk, wanted)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
-from mixtura._types import Array, FloatArray
+from mixtura._types import Array, FloatArray, IntArray
 
 BLOCK_ROWS = 1024  # some tiles of a kernel; few enough that 50,000 rows keep 48 cores busy
+BLOCK_STEPS = 1 << 13  # rows of a block of sequences, at least: so many that what Python does with it does not count
 CHUNK_ROWS = 1 << 20  # rows that a source of more hands out at a time
 
 
@@ -58,6 +61,52 @@ class Chunk:
         counted = self.weight > 0
         return np.array([self.weight[counted] @ values[counted], self.weight.sum()])
 
-    def packed(self) -> Chunk:
+    def packed(self) -> Self:
         """Return the rows as C-contiguous float64, without a copy where they are so already."""
         return replace(self, x=np.ascontiguousarray(self.x, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences(Chunk):
+    """Consecutive whole sequences of rows, starting on a grid of their own: a block is made of whole sequences.
+
+    A block ends with the first sequence that brings it to `BLOCK_STEPS` rows, so the grid depends on the lengths alone.
+
+    Attributes
+    ----------
+    weight : (m,) array or None
+        Weights of the sequences; None stands for ones.
+    lengths : (m,) array
+        Rows of each sequence; together those of `x`.
+    """
+
+    lengths: IntArray = field(kw_only=True)
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """The first row of each sequence, and the end, (m + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def split(self, rows: int) -> Iterator[Sequences]:
+        """Cut into chunks of whole blocks, each of at least `rows` rows but for the last one."""
+        begin, blocks, first = 0, 0, self.first
+        starts, m = self.starts, len(self.lengths)
+        done = 0
+        while done < m:
+            done = min(int(np.searchsorted(starts, starts[done] + BLOCK_STEPS)), m)
+            blocks += 1
+            if starts[done] - starts[begin] >= rows or done == m:
+                yield self._sequences(begin, done, first)
+                begin, first = done, self.first + blocks
+
+    def _sequences(self, begin: int, end: int, first: int) -> Sequences:
+        weight = None if self.weight is None else self.weight[begin:end]
+        x = self.x[self.starts[begin] : self.starts[end]]
+        return Sequences(x, weight, first, lengths=self.lengths[begin:end])
+
+    def total(self, values: FloatArray) -> FloatArray:
+        """Return the weighted sum of `values` (m,) of sequences, and the total weight of their rows."""
+        if self.weight is None:
+            return np.array([values.sum(), len(self)])
+        counted = self.weight > 0
+        return np.array([self.weight[counted] @ values[counted], self.weight @ self.lengths])

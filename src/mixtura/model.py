@@ -125,12 +125,6 @@ class Model(Protocol[P, S]):
     def e_blocks(self, params: P, chunk: Chunk, /) -> Iterator[tuple[Node, S]]:
         """Yield the complete subtrees of the canonical sum over the blocks of a chunk, by a compiled kernel."""
 
-    def posterior(self, params: P, x: FloatArray, /) -> tuple[FloatArray, FloatArray]:
-        """Return log-densities (n,) and responsibilities (n, k) of rows, by composed NumPy."""
-
-    def posterior_rows(self, params: P, chunk: Chunk, wanted: Wanted, /) -> Posterior:
-        """Return the posterior of rows by a compiled kernel."""
-
     def compiles(self, n_rows: int, n_features: int, /) -> bool:
         """Tell whether data of this many rows repay the compiled kernel, and there is one for this machine."""
 
@@ -163,6 +157,16 @@ class Model(Protocol[P, S]):
 
     def decode(self, tree: Any, /) -> P:
         """Return the parameters that `mixtura.persistence.encode` made a tree of."""
+
+
+class RowModel(Model[P, S], Protocol[P, S]):
+    """A model under which rows are independent, so that each can be judged on its own."""
+
+    def posterior(self, params: P, x: FloatArray, /) -> tuple[FloatArray, FloatArray]:
+        """Return log-densities (n,) and responsibilities (n, k) of rows, by composed NumPy."""
+
+    def posterior_rows(self, params: P, chunk: Chunk, wanted: Wanted, /) -> Posterior:
+        """Return the posterior of rows by a compiled kernel."""
 
 
 class Family(Protocol[T, M]):
@@ -255,6 +259,9 @@ class Family(Protocol[T, M]):
 
         It may leave a row out of the sums of a component whose density is less than `negligible` of the mixture's.
         """
+
+    def weighted_sums(self, theta: T, x: FloatArray, resp: FloatArray, /) -> M:
+        """Run the kernel of `suffstats`: for responsibilities that are not those of a mixture."""
 
     def posterior_rows(self, log_weights: FloatArray, theta: T, x: Array, wanted: Wanted, /) -> Posterior:
         """Run the kernel of the posterior over rows."""

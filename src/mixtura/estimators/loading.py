@@ -26,6 +26,7 @@ OF_THE_RUN = {"callback", "checkpoint", "max_time"}  # options of one fit, not o
 
 _ESTIMATORS = {
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
+    "HMM": "mixtura.estimators.hmm",
     "MixtureModel": "mixtura.estimators.mixture_model",
 }
 
@@ -42,12 +43,26 @@ def save(estimator: Any, path: str | PathLike[str]) -> None:
         "options": {name: plain_option(value) for name, value in options.items() if name not in OF_THE_RUN},
         "n_features": estimator.n_features_in_,
         "feature_names": getattr(estimator, "feature_names_in_", np.array([])).tolist() or None,
-        "weights": encode(estimator.params_.weights),
-        "components": encode(estimator.params_.components),
+        **_describe_params(estimator.params_),
         "result": _describe_result(estimator.result_) if hasattr(estimator, "result_") else DERIVED,
     }
     text = json.dumps(data, indent=1, allow_nan=False, default=np.ndarray.tolist)
     write_atomically(path, f"{text}\n".encode())
+
+
+def _describe_params(params: Any) -> dict[str, Any]:
+    if isinstance(params, MixtureParams):  # how the fit came to them is left out
+        return {"weights": encode(params.weights), "components": encode(params.components)}
+    return {"parameters": encode(params)}
+
+
+def _read_params(model: Any, data: dict[str, Any]) -> Any:
+    if "parameters" in data:
+        return model.decode(data["parameters"])
+    return MixtureParams(
+        weights=read_array(data.get("weights"), "weights"),
+        components=decode(model.family.params_type, data.get("components"), "components"),
+    )
 
 
 def _describe_result(result: EMResult[Any]) -> dict[str, Any]:
@@ -73,7 +88,7 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    GaussianMixture or MixtureModel
+    GaussianMixture, MixtureModel or HMM
         Fitted; `random_state` is kept if it was a number.
 
     Raises
@@ -106,11 +121,8 @@ def _build(data: dict[str, Any]) -> Any:
         raise ModelFileError(f"version {data.get('version')!r} is not known here, expected {VERSION}: update mixtura")
     estimator = _make_estimator(_get(data, "estimator", str), _get(data, "options", dict))
     model = estimator._make_model()
-    params = MixtureParams(
-        weights=read_array(data.get("weights"), "weights"),
-        components=decode(model.family.params_type, data.get("components"), "components"),
-    )
     try:
+        params = _read_params(model, data)
         model.check(params, _get(data, "n_features", int))
     except ValueError as error:
         raise ModelFileError(str(error)) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,18 @@ from mixtura.model import Event, EventKind
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.result import Agreement
 
+P = TypeVar("P")
+
 SAME = 2.0  # multiples of `tol` by which restarts that stop at one optimum may differ: each lacks about `tol` of it
 MARKED = 10.0  # multiples of `tol` that are no matter of where a restart stops
+
+
+def highest(results: Sequence[EMResult[P]]) -> EMResult[P]:
+    """Return the result of the highest objective among those that are finite, or raise a `FitError`."""
+    usable = [result for result in results if not result.failed]
+    if not usable:
+        raise failure(results[-1])
+    return max(usable, key=lambda result: float(result.objective[-1]))
 
 
 def best_of(
@@ -39,14 +49,15 @@ def best_of(
     FitError
         If no restart led to parameters that are of use.
     """
-    usable = [result for result in results if not result.failed]
-    if not usable:
-        raise failure(results[-1])
-    best = max(usable, key=lambda result: float(result.objective[-1]))
+    best = highest(results)
     known = {event.component for event in best.events if event.kind is EventKind.FLOOR}
     found = model.suspects(best.params, best.weight) if best.converged else ()  # only an optimum is spurious
     suspects = [event.at(best.n_iter) for event in found if event.component not in known]
-    return replace(best, events=(*best.events, *suspects), agreement=agree(usable, len(results), tol))
+    return replace(
+        best,
+        events=(*best.events, *suspects),
+        agreement=agree([result for result in results if not result.failed], len(results), tol),
+    )
 
 
 def agree(usable: Sequence[EMResult[Any]], n_restarts: int, tol: float) -> Agreement:

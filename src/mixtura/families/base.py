@@ -17,8 +17,9 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.linalg import HALF_APART, quotient, ratio
 from mixtura.frame import Frame
+from mixtura.grid import BLOCK_ROWS
 from mixtura.model import Event
-from mixtura.stats import Sums
+from mixtura.stats import Forest, Sums
 from mixtura.values import leaves
 
 T = TypeVar("T")
@@ -76,6 +77,10 @@ class Composed(ABC, Generic[T]):
         return False
 
     def e_blocks(self, log_weights: FloatArray, theta: T, chunk: Any, negligible: float) -> Any:
+        """Refuse: there is no compiled kernel."""
+        raise NotImplementedError(f"the {self.name} family has no compiled kernel")
+
+    def weighted_sums(self, theta: T, x: FloatArray, resp: FloatArray) -> Any:
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError(f"the {self.name} family has no compiled kernel")
 
@@ -183,6 +188,15 @@ class Separable(Composed[T]):
     def n_parameters(self, theta: T) -> int:
         """Return the number of parameters of all components."""
         return self.coordinates(theta).size
+
+
+def sum_pieces(family: Any, theta: Any, x: FloatArray, resp: FloatArray) -> Any:
+    """Return a family's sums over rows, piece by piece: a longer product would depend on the threads of BLAS."""
+    forest: Forest[Any] = Forest()
+    for b, row in enumerate(range(0, len(x), BLOCK_ROWS)):
+        rows = slice(row, row + BLOCK_ROWS)
+        forest.insert(0, b, family.suffstats(theta, x[rows], resp[rows]))
+    return forest.total()
 
 
 def expect(name: str, values: FloatArray, shape: tuple[int, ...], good: BoolArray | bool, words: str) -> None:

@@ -91,6 +91,7 @@ class Covariance(ABC, Generic[M]):
 
     name: ClassVar[str]
     owner: ClassVar[str] = "the covariance of component {}"  # for events
+    correlated: ClassVar[bool] = True  # has products of different columns among its sums
     isotropic: ClassVar[bool] = False  # compares distances across columns: all share one scale
 
     @abstractmethod

@@ -17,6 +17,7 @@ class Diag(Covariance[Moments]):
     """Each component has its own variance in each column, and no correlations."""
 
     name: ClassVar[str] = "diag"
+    correlated: ClassVar[bool] = False
 
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         return (k, d)

@@ -135,6 +135,15 @@ class Gaussian:
         sums: Sums = self.covariance.moments(theta.frame.enter(x), resp, theta.pivot)
         return sums
 
+    def weighted_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
+        """Return the same by a compiled kernel, for responsibilities that no kernel of a mixture finds."""
+        from mixtura.kernels import markov
+
+        band = theta.means.shape[1] if self.covariance.correlated else 0
+        found = markov.moments(x, theta.frame.shift, theta.frame.scale, resp, theta.pivot, band)
+        sums: Sums = self.covariance.gather(*found)
+        return sums
+
     def expected(self, theta: GaussianParams, counts: FloatArray) -> Sums:
         """Return the sums about the pivot of which `update` makes `theta` (formula B1)."""
         shift = self._means_of_rows(theta, counts)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
+from mixtura.families.base import sum_pieces
 from mixtura.families.covariance import Completion, split
 from mixtura.families.gaussian import LOG_2PI, Gaussian, GaussianParams
 from mixtura.grid import Chunk
@@ -120,6 +121,11 @@ class IncompleteGaussian(Gaussian):
         part = factors[:, :, pattern.rest]
         spread = self.covariance.expand(completion.spread, k, len(pattern.rest))
         return y, part @ spread @ np.swapaxes(part, 1, 2)
+
+    def weighted_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
+        """Return the sums piece by piece: the kernel has none for responsibilities from elsewhere."""
+        sums: Sums = sum_pieces(self, theta, x, resp)
+        return sums
 
     def fused(self, n_components: int, n_features: int) -> bool:
         """Tell whether this machine runs the kernel well, and the kernel takes so many columns."""
