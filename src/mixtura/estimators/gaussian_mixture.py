@@ -18,6 +18,7 @@ from mixtura.em import State, Status
 from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
 from mixtura.estimators.imputing import Imputing
 from mixtura.estimators.joint import JointDensity
+from mixtura.estimators.outcome import warn
 from mixtura.estimators.starts import check_fixed, check_given, check_means, check_precisions, check_weights
 from mixtura.families import Diag, Full, Spherical, Tied
 from mixtura.families.conjugate import ComponentPrior, Spread
@@ -259,7 +260,7 @@ class GaussianMixture(Imputing, JointDensity):
         compressed = Compressed.of(source, model, found)
         starts = super()._make_starts(compressed.values, compressed.model, found)
         end = compressed.advance(starts, self._ascent())
-        self._warn_of_events(end)  # the passes over the rows will not see them again
+        warn(end, self.tol, stacklevel=4)  # the passes over the rows will not see them again
         return starts if end.status is Status.DIVERGED else [end.params]
 
     def _check_same(self, model: Mixture[Any], what: str) -> None:
