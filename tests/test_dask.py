@@ -144,6 +144,15 @@ def test_partitions_without_rows_do_no_harm():
 # ---------------------------------------------------------------- errors name the place
 
 
+def test_values_may_be_missing():
+    x = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+    rows = da.from_array(x, chunks=(CHUNK, 3))
+    fitted, alone = make().fit(rows), make().fit(x)
+    assert_allclose(fitted.score(rows), fitted.score(x), rtol=1e-9)
+    assert fitted.n_missing_ == alone.n_missing_ == np.isnan(x).sum()
+    assert_allclose(fitted.impute(rows), fitted.impute(x), rtol=1e-9)
+
+
 def test_a_bad_value_is_named_by_partition_and_row():
     x = X.copy()
     x[2 * CHUNK + 17, 1] = np.inf

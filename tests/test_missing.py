@@ -176,6 +176,25 @@ def test_the_kernel_is_the_composed_path(structure, d, n, share, model_at, kerne
     assert_array_equal(fast.labels, slow.labels)
 
 
+def test_a_pattern_is_not_forgotten_while_a_tile_needs_it(make_case, kernels):
+    """All patterns that fit in memory; in the next block the first of them, and in the same tile one too many."""
+    from mixtura.kernels.patterns import COLUMN, TABLE_VALUES
+
+    d, k = 20, 4
+    panels = -(-d // COLUMN.rows)
+    height = COLUMN.rows * (panels * (panels + 1) // 2)
+    capacity = TABLE_VALUES // (k * (height * COLUMN.rows + COLUMN.rows * panels + d * d + d + 1))
+    assert 32 < capacity < BLOCK_ROWS
+    codes = np.random.default_rng(0).choice(1 << d, capacity + 8, replace=False)
+    codes = np.concatenate([codes[:capacity], np.resize(codes[:1], BLOCK_ROWS - capacity), codes[:8], codes[capacity:]])
+    case = make_case("full", n=len(codes), d=d, k=k, separation=2.0)
+    x = np.where(codes[:, None] >> np.arange(d) & 1, np.nan, case.x)
+    start = GaussianMixture(**case.start, max_iter=0, reg_covar=0).fit(case.x)
+    step = [partial(fold_blocks, start.model_.for_missing(), start.params_, compiled=fast) for fast in (True, False)]
+    compiled, composed = (fold(Chunk(x)).total() for fold in step)
+    laws.assert_close(compiled.components, composed.components, rtol=1e-9)
+
+
 def test_threads_and_chunks_change_no_bit(structure, model_at, kernels):
     model, params, x = model_at(structure, n=5 * BLOCK_ROWS + 17, d=3, share=0.2)
     step = partial(fold_blocks, model, params, compiled=True)
