@@ -7,7 +7,8 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import scale
 
-from mixtura import GaussianMixture, MixtureModel
+from mixtura import GaussianMixture, MixtureModel, search
+from mixtura.em import drive
 from mixtura.families import Gaussian, Poisson
 from mixtura.init import _reduce
 from mixtura.models.mixture import Mixture
@@ -117,3 +118,18 @@ def test_what_a_sample_cannot_tell_the_next_one_does():
     found = fitted.means_ @ [1, 1j]
     assert_allclose(np.abs(found[:, None] - centres).min(axis=0), 0, atol=0.05)
     assert fitted.result_.n_passes <= 4, "what came from the sample was no start"
+
+
+def test_a_sample_of_rows_that_repay_the_kernel_has_it_too(monkeypatch):
+    asked = []
+
+    def noted(source, model, starts, **options):
+        asked.append(model.compiles(source.n_rows, source.n_features))
+        return drive(source, model, starts, **options)
+
+    monkeypatch.setattr(search, "drive", noted)
+    for n in (20_000, 200_000):
+        GaussianMixture(6, max_iter=1, random_state=0).fit(circle(n))
+    few, many = asked[: len(asked) // 2], asked[len(asked) // 2 :]
+    assert not any(few)
+    assert all(many) == Gaussian().fused(6, 2)

@@ -100,11 +100,13 @@ def search(
         stages = [_Stage(few, 3 * n, tol, SHORT, ascent), _Stage(few, 2 * n, tol, LONGER, ascent)]
     stages.append(_Stage(many, n, max(FINER * tol, FINEST), LONG, ascent))
     ends = starts
+    # A kernel that all rows repay is compiled anyway: it runs on the sample as well.
+    eager = replace(model, patience=model.patience * max(1, source.n_rows // size))
     with unobserved():
         for stage in stages:
             least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))
             rows = ArraySource(*stage.sample)
-            results = drive(rows, model, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
+            results = drive(rows, eager, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
             ends = [result.params for result in _best(results, stage.kept)] or ends
     return (ends + starts)[:n]
 
