@@ -557,7 +557,7 @@ def test_warmup(run, monkeypatch):
     report = json.loads(out)
     assert list(report["seconds"]) == [
         "diag, spherical, one column", "full", "full, many columns", "tied",
-        "values missing", "cells of one column",
+        "values missing", "cells of one column", "hidden Markov chains",
     ]  # fmt: skip
     code, out, _ = run("warmup")
     assert code == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mixtura.grid import Chunk
-from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_missing, gaussian_narrow, gaussian_tied
+from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_missing, gaussian_narrow, gaussian_tied, markov
 from mixtura.kernels.cells import tally_rows
 
 
@@ -33,3 +33,8 @@ def warm_up() -> Iterator[str]:
     yield "values missing"
     tally_rows(Chunk(x[:, :1]), 0.0, 1.0, np.ones((1, 2)), 1.0, 2)
     yield "cells of one column"
+    n, starts, logs = len(x), np.array([0, len(x)]), np.zeros((1, 1))
+    markov.smooth(np.ones((n, 1)), np.zeros(n), starts, np.ones(1), np.ones(1), np.ones((1, 1)))
+    markov.decode(np.zeros((n, 1)), starts, logs[0], logs)
+    markov.moments(x, *frame, np.ones((n, 1)), unit, d)
+    yield "hidden Markov chains"
