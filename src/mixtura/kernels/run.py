@@ -10,6 +10,7 @@ import numpy as np
 from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels.threads import allowed_threads, share_out
+from mixtura.kernels.tile import constant
 from mixtura.stats import Node
 
 SUBTREES = 16  # a thread: few enough that they cost nothing to add, enough that the threads end together
@@ -53,8 +54,8 @@ def sum_blocks(
     def run(begin: int, end: int) -> None:
         rows = chunk.rows(cuts[begin] * BLOCK_ROWS, cuts[end] * BLOCK_ROWS).packed()
         sums = np.empty((level + 2, size))  # a subtree of each level, and a block
-        weight = NOTHING if rows.weight is None else _read_only(rows.weight)
-        kernel(_read_only(rows.x), weight, cuts[begin : end + 1] - cuts[begin], *arguments, sums, out[begin:end])
+        weight = NOTHING if rows.weight is None else constant(rows.weight)
+        kernel(constant(rows.x), weight, cuts[begin : end + 1] - cuts[begin], *arguments, sums, out[begin:end])
 
     share_out(run, len(nodes), most >> level)
     return _fold(nodes, out)
@@ -84,8 +85,7 @@ def map_rows(
 
     def run(begin: int, end: int) -> None:
         rows = slice(begin * piece, end * piece)
-        part = np.ascontiguousarray(x[rows], dtype=np.float64)
-        kernel(_read_only(part), *arguments, loglik[rows], labels[rows], resp[rows])
+        kernel(constant(x[rows]), *arguments, loglik[rows], labels[rows], resp[rows])
 
     share_out(run, -(-n // piece), max(1, _blocks_a_slice(d, work) * BLOCK_ROWS // piece))
     return loglik, labels, resp
@@ -98,7 +98,7 @@ def fill_rows(kernel: Kernel, x: Any, work: int, *arguments: Any) -> FloatArray:
 
     def run(begin: int, end: int) -> None:
         rows = slice(begin * BLOCK_ROWS, end * BLOCK_ROWS)
-        kernel(_read_only(np.ascontiguousarray(x[rows], dtype=np.float64)), *arguments, filled[rows])
+        kernel(constant(x[rows]), *arguments, filled[rows])
 
     share_out(run, -(-n // BLOCK_ROWS), _blocks_a_slice(d, work))
     return filled
@@ -118,9 +118,3 @@ def _cover(first: int, blocks: int, level: int) -> list[Node]:
         nodes.append((highest, first >> highest))
         first += 1 << highest
     return nodes
-
-
-def _read_only(array: FloatArray) -> FloatArray:
-    view = array.view()
-    view.flags.writeable = False
-    return view
