@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mixtura.grid import CHUNK_ROWS
+
+CHUNK_MB = CHUNK_ROWS * 4 * 8 / 2**20  # of four columns
+
 SCRIPT = """
 import warnings
 import numpy as np
@@ -86,4 +90,4 @@ def test_a_fit_of_a_file_takes_no_more_memory_for_more_rows(kind, tmp_path):
         [sys.executable, "-c", STREAM_SCRIPT, *map(str, paths)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 60
+    assert float(done.stdout) < 3 * CHUNK_MB  # of those read ahead; how many there are at the peak hangs on timing
