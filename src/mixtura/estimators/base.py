@@ -8,12 +8,12 @@ import math
 import time
 import warnings
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -21,8 +21,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray, Wanted
-from mixtura.acceleration import Ascent, Plain, QuasiNewton
-from mixtura.em import EMResult, State, Status, drive, observe
+from mixtura.em import EMResult, Status, drive, observe
+from mixtura.estimators.iterated import Iterated, ignore
 from mixtura.estimators.labels import with_labels
 from mixtura.estimators.outcome import best_of, failure, warn
 from mixtura.estimators.prediction import posteriors, write_predictions
@@ -39,34 +39,23 @@ from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.search import AUTO, search
 from mixtura.sources.labelled import LabelledSource
 
-QUASI_NEWTON = "quasi-newton"
 POLICIES: dict[str, CollapsePolicy] = {policy.name: policy for policy in (Floor(), Reseed(), Drop(), Raise())}
 
 logger = logging.getLogger(__name__)
 
 
-class BaseMixture(Inference, DensityMixin, BaseEstimator):
+class BaseMixture(Inference, DensityMixin, Iterated):
     """A mixture of one family, fitted by EM.
 
     Subclasses say which model they stand for and what users may give of a start.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Iterated._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions({AUTO, *init.METHODS})],
-        "acceleration": [None, StrOptions({QUASI_NEWTON})],
         "on_collapse": [StrOptions(set(POLICIES))],
-        "random_state": ["random_state"],
         "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "checkpoint": [None, str, PathLike],
-        "max_time": [None, Interval(Real, 0.0, None, closed="neither")],
-        "callback": [None, callable],
     }
 
     def _make_model(self) -> Mixture[Any]:
@@ -99,9 +88,6 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
             rng = np.random.default_rng(seeds[0])
             return search(source, model, found, self.n_init, rng, tol=self.tol, ascent=self._ascent())
         return [init.start(source, model, found, method, np.random.default_rng(seed)) for seed in seeds]
-
-    def _ascent(self) -> Ascent:
-        return Plain() if self.acceleration is None else QuasiNewton()
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, labels: Any = None) -> Self:
         """Estimate the parameters by EM, keeping the best of `n_init` restarts.
@@ -152,7 +138,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         with (
             using_threads(self.n_threads),
             observe(printer(self.verbose, self.verbose_interval)),
-            observe(self.callback or _ignore),
+            observe(self.callback or ignore),
             open_checkpoint(self, source, warm=self._is_warm()) as checkpoint,
         ):
             rows = rows_of(source)
@@ -259,11 +245,7 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
             )
 
     def _set_fitted(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
-        self._set_params(model, result.params)
-        self.result_ = result
-        self.loglik_ = result.loglik
-        self.converged_ = result.converged
-        self.n_iter_ = result.n_iter
+        super()._set_fitted(model, result)
         self.lower_bounds_ = (result.objective / result.weight).tolist()
         self.lower_bound_ = self.lower_bounds_[-1]
 
@@ -342,20 +324,9 @@ class BaseMixture(Inference, DensityMixin, BaseEstimator):
         rng = np.random.default_rng(random.randint(np.iinfo(np.int32).max))
         return self.model_.sample(self.params_, int(n_samples), rng)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted model to a JSON file that `mixtura.load` reads back bit for bit."""
-        from mixtura.estimators.loading import save
-
-        check_is_fitted(self)
-        save(self, path)
-
     def _posterior(self, X: Any, wanted: Wanted) -> Posterior:
         """Return what the mixture knows of each row of `X`, after checking them."""
         check_is_fitted(self)
         source = read(self, X, reset=False)
         with using_threads(self.n_threads):
             return Posterior.join(list(posteriors(source, self.model_, self.params_, wanted)))
-
-
-def _ignore(state: State[Any]) -> None:
-    """Take no notice."""

@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from mixtura._types import FloatArray
 from mixtura.compression import Compressed
 from mixtura.em import State, Status
-from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
+from mixtura.estimators.base import POLICIES, BaseMixture
 from mixtura.estimators.imputing import Imputing
+from mixtura.estimators.iterated import QUASI_NEWTON
 from mixtura.estimators.joint import JointDensity
 from mixtura.estimators.outcome import warn
 from mixtura.estimators.starts import check_fixed, check_given, check_means, check_precisions, check_weights

@@ -13,7 +13,6 @@ from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -21,9 +20,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray
-from mixtura.acceleration import Ascent, Plain, QuasiNewton
 from mixtura.em import EMResult, State, Status, drive, observe
 from mixtura.estimators.emissions import by_their_names, fixed_fields, with_given
+from mixtura.estimators.iterated import QUASI_NEWTON, Iterated, ignore
 from mixtura.estimators.outcome import highest, tell
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.sequences import read_sequences
@@ -35,12 +34,10 @@ from mixtura.models.hmm import DirichletPrior, HiddenMarkov, HMMParams, check_pr
 from mixtura.models.mixture import Mixture
 from mixtura.sources.sequences import SequenceSource
 
-QUASI_NEWTON = "quasi-newton"
-
 logger = logging.getLogger(__name__)
 
 
-class HMM(BaseEstimator):
+class HMM(Iterated):
     """Hidden Markov model: each row of a sequence comes from a state, and the states from a Markov chain.
 
     Parameters
@@ -96,6 +93,7 @@ class HMM(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Iterated._parameter_constraints,
         "family": [object],
         "n_states": [Interval(Integral, 1, None, closed="left")],
         "startprob_prior": [Interval(Real, 1.0, None, closed="left"), "array-like"],
@@ -104,18 +102,7 @@ class HMM(BaseEstimator):
         "transmat_init": ["array-like", None],
         "emissions_init": [dict, None],
         "fixed": [list, tuple],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions(set(init.METHODS))],
-        "acceleration": [None, StrOptions({QUASI_NEWTON})],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "checkpoint": [None, str, PathLike],
-        "max_time": [None, Interval(Real, 0.0, None, closed="neither")],
-        "callback": [None, callable],
     }
 
     def __init__(
@@ -214,7 +201,7 @@ class HMM(BaseEstimator):
         with (
             using_threads(self.n_threads),
             observe(printer(self.verbose, self.verbose_interval)),
-            observe(self.callback or _ignore),
+            observe(self.callback or ignore),
             open_checkpoint(self, source, warm=False) as checkpoint,
         ):
             tolerant = model.for_missing()
@@ -234,9 +221,6 @@ class HMM(BaseEstimator):
         for number, result in enumerate(results):
             logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
         self._publish(model, highest(results))
-
-    def _ascent(self) -> Ascent:
-        return Plain() if self.acceleration is None else QuasiNewton()
 
     def _make_starts(
         self, source: SequenceSource, model: HiddenMarkov[Any], found: init.Survey
@@ -265,13 +249,6 @@ class HMM(BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-
-    def _set_fitted(self, model: HiddenMarkov[Any], result: EMResult[HMMParams[Any]]) -> None:
-        self._set_params(model, result.params)
-        self.result_ = result
-        self.loglik_ = result.loglik
-        self.converged_ = result.converged
-        self.n_iter_ = result.n_iter
 
     def _set_params(self, model: HiddenMarkov[Any], params: HMMParams[Any]) -> None:
         self.model_, self.params_ = model, params
@@ -363,13 +340,6 @@ class HMM(BaseEstimator):
         loglik, resp = self.score_samples(X, lengths)
         return self.model_.n_parameters(self.params_) * math.log(len(resp)) - 2 * loglik
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted model to a JSON file that `mixtura.load` reads back bit for bit."""
-        from mixtura.estimators.loading import save
-
-        check_is_fitted(self)
-        save(self, path)
-
 
 def _given_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> FloatArray:
     """Return probabilities to start from: those given, made to sum to 1, or equal ones."""
@@ -379,7 +349,3 @@ def _given_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> Floa
     check_probabilities(name, given, shape)
     probabilities: FloatArray = given / given.sum(axis=-1, keepdims=True)
     return probabilities
-
-
-def _ignore(state: State[Any]) -> None:
-    """Take no notice."""

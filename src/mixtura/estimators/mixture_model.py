@@ -7,7 +7,8 @@ from os import PathLike
 from typing import Any, ClassVar
 
 from mixtura.em import State
-from mixtura.estimators.base import POLICIES, QUASI_NEWTON, BaseMixture
+from mixtura.estimators.base import POLICIES, BaseMixture
+from mixtura.estimators.iterated import QUASI_NEWTON
 from mixtura.models.mixture import Mixture
 from mixtura.models.weights import Dirichlet, Weighting
 

@@ -14,17 +14,16 @@ from mixtura.families.base import digest
 from mixtura.families.conjugate import ComponentPrior, PriorRows, Whole
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
+from mixtura.families.gaussian_information import GaussianInformation
 from mixtura.families.linalg import HALF_APART, quotient, ratio
 from mixtura.families.spurious import suspects
 from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
-from mixtura.model import Event, EventKind, Posterior, Quantity
+from mixtura.model import Event, EventKind, Posterior
 from mixtura.stats import Node, Sums
 
 LOG_2PI = log(2 * pi)
 DIGITS_LOST = 1e-10  # most relative error that a pivot far from the new mean may bring to a variance
-
-AT_THE_FLOOR = 1 + 1e-6  # a deviation of less than so many floors is one that was raised to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ class GaussianParams:
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(GaussianInformation):
     """Multivariate normal components.
 
     Parameters
@@ -388,49 +387,6 @@ class Gaussian:
         _, factors, slopes = self.covariance.split_factors(theta.factors, given, rest)
         covariances = self.covariance.invert(factors)
         return slopes, self._of_columns(theta, rest, covariances, factors)
-
-    def unit_scores(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
-        """Return the whitened rows, for the means, and the scores of the covariances (formula V2)."""
-        y = self.covariance.whiten(theta.factors, theta.means, theta.frame.enter(x))
-        return np.concatenate([y, self.covariance.spread_scores(y)], axis=2)
-
-    def unseen(self, theta: GaussianParams, x: FloatArray, weight: FloatArray) -> FloatArray | float:
-        """Return 0: rows lack nothing."""
-        return 0.0
-
-    def slots(self, theta: GaussianParams) -> IntArray:
-        """Return the numbers of the coordinates, those of the means first."""
-        k, d = theta.means.shape
-        return np.hstack([np.arange(k * d).reshape(k, d), k * d + self.covariance.spread_slots(k, d)])
-
-    def quantities(self, theta: GaussianParams) -> list[Quantity]:
-        """Return means and covariances, with their derivatives by all coordinates (formula V2)."""
-        k, d = theta.means.shape
-        own, structure = self.attributes(theta), self.covariance
-        roots = structure.expand(structure.roots(theta.factors), k, d) / theta.frame.scale[:, None]
-        by_mean = np.einsum("ab,aji->aibj", np.eye(k), roots).reshape(k * d, k, d)
-        by_spread = structure.rescale(structure.spread_effects(theta.factors, d), 1 / theta.frame.scale)
-        distinct, positive = structure.entries(theta.covariances.shape)
-        free = np.ones((k, d), dtype=np.bool_)
-        return [
-            Quantity("means", own["means_"], by_mean, free, ~free).among(0, len(by_spread)),
-            Quantity("covariances", own["covariances_"], by_spread, distinct, positive).among(k * d, 0),
-        ]
-
-    def prior_information(self, theta: GaussianParams) -> tuple[FloatArray, FloatArray]:
-        """Return the derivatives of `log_prior` by the coordinates, and what the prior informs of them."""
-        slots = self.slots(theta)
-        totals = np.zeros((2, int(slots.max()) + 1))
-        if (prior := self._prior_rows(theta)) is not None:
-            parts_of = prior.information(self.covariance, theta.means, theta.factors)
-            for total, parts in zip(totals, parts_of, strict=True):
-                np.add.at(total, slots, parts)
-        return totals[0], totals[1]
-
-    def edges(self, theta: GaussianParams) -> list[str]:
-        """Name the covariances that are at the floor."""
-        _, _, raised = self.covariance.factorize(theta.covariances, theta.frame.floor * AT_THE_FLOOR)
-        return [f"{self.covariance.owner.format(j)} is at the floor" for j in raised]
 
     def _of_columns(
         self, theta: GaussianParams, columns: IntArray, covariances: FloatArray, factors: FloatArray

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from mixtura._types import FloatArray, IntArray
 from mixtura.em import observe
 from mixtura.estimators.base import BaseMixture
+from mixtura.estimators.iterated import ignore
 from mixtura.estimators.reading import read
 from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.verbose import printer
@@ -192,7 +193,7 @@ class MixtureIC(DensityMixin, BaseEstimator):
         with (
             using_threads(template.n_threads),
             observe(printer(template.verbose, template.verbose_interval)),
-            observe(template.callback or _ignore),
+            observe(template.callback or ignore),
             open_checkpoint(template, source, warm=False, tried=tried) as checkpoint,
         ):
             failures = fit_together(estimators, source, deadline=deadline, checkpoint=checkpoint)
@@ -234,7 +235,3 @@ class MixtureIC(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         winner: BaseMixture = self.best_estimator_
         return winner
-
-
-def _ignore(state: Any) -> None:
-    """Take no notice."""
