@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import eigh
+from sklearn.exceptions import ConvergenceWarning
 
-from mixtura import GaussianMixture, MixtureModel, load
-from mixtura.estimators.outcome import agree, stands_alone
+from mixtura import GaussianMixture, MixtureModel, load, search, select
+from mixtura.em import drive
+from mixtura.estimators.outcome import stands_alone
 from mixtura.exceptions import CollapseWarning, DisagreementWarning, SpuriousWarning
 from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
 from mixtura.model import EventKind
 from mixtura.models import Mixture
-from mixtura.result import Agreement
+from mixtura.result import ALONE, Agreement
 
 RNG = np.random.default_rng(0)
 CLOUDS = np.concatenate([RNG.normal(0, 1, (200, 2)), RNG.normal([7, 0], 1, (200, 2))])
@@ -22,7 +24,11 @@ RING = np.concatenate([RNG.normal([np.cos(a), np.sin(a)], 0.03, (60, 2)) for a i
 
 
 def ends(*objectives, weight=10.0):
-    return [SimpleNamespace(objective=np.array([value]), weight=weight) for value in objectives]
+    """Return results that ended there; None for one that failed."""
+    return [
+        SimpleNamespace(objective=np.array([value]), weight=weight, failed=value is None, agreement=ALONE)
+        for value in objectives
+    ]
 
 
 @pytest.mark.parametrize(
@@ -36,13 +42,13 @@ def ends(*objectives, weight=10.0):
     ids=["one", "all", "alone", "two"],
 )
 def test_restarts_agree_to_twice_what_the_tolerance_resolves_a_row(objectives, expected):
-    found = agree(ends(*objectives), len(objectives), 1e-3)
+    found = Agreement.among(ends(*objectives), 1e-3)
     assert (found.n_restarts, found.n_agreeing) == (expected.n_restarts, expected.n_agreeing)
     assert_allclose(found.gap, expected.gap, rtol=1e-9, atol=1e-15)
 
 
 def test_rounding_is_no_disagreement():
-    assert agree(ends(-1e9, -1e9 + 1e-6), 2, 0.0).n_agreeing == 2
+    assert Agreement.among(ends(-1e9, -1e9 + 1e-6), 0.0).n_agreeing == 2
 
 
 @pytest.mark.parametrize(
@@ -59,7 +65,7 @@ def test_a_little_more_is_no_other_answer(agreement, alone):
 
 
 def test_restarts_that_failed_do_not_agree():
-    assert agree(ends(-5.0), 3, 1e-3) == Agreement(3, 1, 0.0)
+    assert Agreement.among(ends(None, -5.0, None), 1e-3) == Agreement(3, 1, 0.0)
 
 
 def test_a_clear_answer_is_found_by_all_restarts_and_nobody_is_warned():
@@ -71,17 +77,78 @@ def test_a_clear_answer_is_found_by_all_restarts_and_nobody_is_warned():
 
 def test_a_best_restart_that_stands_alone_is_warned_of():
     options = {"covariance_type": "spherical", "init_params": "random_from_data", "n_init": 4}
-    with pytest.warns(DisagreementWarning, match=r"only one of 4 restarts.* the next is 0\.\d+ a row below.*n_init"):
+    with pytest.warns(DisagreementWarning, match=r"only one of 4 starts.* the next is 0\.\d+ a row below.*n_init"):
         fitted = GaussianMixture(8, random_state=3, **options).fit(RING)
     agreement = fitted.result_.agreement
     assert (agreement.n_restarts, agreement.n_agreeing) == (4, 1)
     assert 0.01 < agreement.gap < 1
 
 
-def test_one_start_says_nothing_and_the_default_warns_of_nothing():
+def test_one_start_that_was_not_searched_for_says_nothing():
+    fitted = GaussianMixture(8, init_params="kmeans", random_state=0).fit(RING)
+    assert fitted.result_.agreement == ALONE
+    assert "start" not in str(fitted.result_)
+    assert GaussianMixture(1).fit(RING).result_.agreement == ALONE
+
+
+def test_of_one_start_the_search_tells_how_far_its_last_runs_agree():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert GaussianMixture(8, random_state=0).fit(RING).result_.agreement == Agreement()
+        fitted = GaussianMixture(8, random_state=0).fit(RING)
+    assert fitted.result_.agreement == Agreement(3, 3, 0.0)
+    assert str(fitted.result_).splitlines()[-1] == "3 of 3 starts came to the best log-likelihood"
+
+
+def noise():
+    """Return rows without clusters: the likelihood of many components has many optima."""
+    return np.random.default_rng(3).normal(size=(150, 6))
+
+
+def test_the_search_tells_of_other_optima():
+    """Its last runs by hand: from each of the candidates that it kept, to their end on the same rows."""
+    x, ended = noise(), []
+
+    def noted(*args, **options):
+        results = drive(*args, **options)
+        ended.append([float(result.objective[-1]) for result in results if not result.events])
+        return results
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "drive", noted)
+        with pytest.warns(DisagreementWarning) as told:
+            fitted = GaussianMixture(5, random_state=0).fit(x)
+    last = np.sort(ended[-1])[::-1] / len(x)
+    assert last[0] - last[1] > 0.01, "the runs must not end at one optimum"
+    assert any("only one of 3 starts" in str(warning.message) for warning in told)
+    found = fitted.result_.agreement
+    assert (found.n_restarts, found.n_agreeing) == (len(last), 1)
+    assert_allclose(found.gap, last[0] - last[1], rtol=1e-12)
+    assert f"1 of {len(last)} starts came to the best log-likelihood, the next {found.gap:.2g} a row below" in str(
+        fitted.result_
+    )
+
+
+def test_restarts_count_where_there_are_some():
+    agreement = GaussianMixture(5, n_init=4, random_state=0).fit(noise()).result_.agreement
+    assert agreement.n_restarts == 4
+
+
+def test_agreement_outlives_an_interruption(tmp_path):
+    options = {"n_components": 5, "random_state": 0, "tol": 1e-6}
+    whole = GaussianMixture(**options).fit(noise()).result_.agreement
+    cut = GaussianMixture(checkpoint=tmp_path / "c", max_time=1e-9, **options)
+    with pytest.warns(ConvergenceWarning, match="time limit"):
+        assert cut.fit(noise()).result_.agreement == whole
+    assert cut.set_params(max_time=None).fit(noise()).result_.agreement == whole
+    assert whole != ALONE
+
+
+@pytest.mark.filterwarnings("ignore::mixtura.exceptions.SelectionWarning")
+def test_candidates_of_a_selection_have_their_own():
+    for candidate in select(noise(), (2, 5), "full", random_state=0).candidates:
+        alone = GaussianMixture(candidate.n_components, random_state=0).fit(noise())
+        assert candidate.estimator.result_.agreement == alone.result_.agreement
+        assert alone.result_.agreement.n_restarts == 3
 
 
 def test_agreement_and_suspects_are_saved(tmp_path):

@@ -131,6 +131,14 @@ def test_fit_json_is_one_document_that_agrees_with_the_model(run, table):
     assert report["written"] == "m.json"
 
 
+def test_fit_tells_how_many_starts_agree(run):
+    arguments = ("fit", "data.csv", "-k", 2, "--columns", "a,b")
+    assert "3 of 3 starts came to the best log-likelihood\n" in run(*arguments)[1]
+    report = json.loads(run(*arguments, "--json")[1])
+    assert report["agreement"] == {"n_restarts": 3, "n_agreeing": 3, "gap": 0.0}
+    assert "starts came" not in run(*arguments, *FAST)[1], "of one start there is nothing to tell"
+
+
 def test_fit_counts_weights(run, table):
     _, out, _ = run("fit", "data.csv", "--columns", "a", "--weight", "w", "--json", *FAST)
     report = json.loads(out)

@@ -16,9 +16,10 @@ from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent
 from mixtura.cells import Cells, compress, widths
 from mixtura.em import EMResult, Status, drive, unobserved
-from mixtura.init import Survey, sample_size, start
+from mixtura.init import Starts, Survey, sample_size, start
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.result import Agreement
 from mixtura.sources.arrays import ArraySource
 
 LOOSE, SHORT = 1e-4, 50  # tolerance and most updates on a sample, which tell how narrow components may be
@@ -82,27 +83,29 @@ class Compressed:
         logger.info("%d values stand for %d rows", values.n_rows, source.n_rows)
         return cls(source, model, found, cells, values)
 
-    def advance(self, starts: list[MixtureParams[Any]], ascent: Ascent) -> EMResult[MixtureParams[Any]]:
+    def advance(self, starts: Starts, tol: float, ascent: Ascent) -> EMResult[MixtureParams[Any]]:
         """Return the best end of EM on the values; diverged, where no start leads to finite parameters.
 
-        If components became much narrower than was foreseen, the rows are compressed once more.
+        If components became much narrower than was foreseen, the rows are compressed once more. Ends that differ by
+        no more than `tol` resolves agree.
         """
-        best = self._best_end(starts, ascent)
+        best = self._best_end(starts, tol, ascent)
         if best.status is Status.DIVERGED:
             return best
         widest = _widths(self.model, self.found, best.params)
         if not (self.cells.widths() > TOO_WIDE * widest).any():
             return best
         again = self._cut(self.source, self.model, self.found, widest)
-        better = again._best_end([best.params], ascent)
+        better = again._best_end(Starts([best.params], best.agreement), tol, ascent)
         return best if better.status is Status.DIVERGED else replace(better, events=best.events + better.events)
 
-    def _best_end(self, starts: list[MixtureParams[Any]], ascent: Ascent) -> EMResult[MixtureParams[Any]]:
+    def _best_end(self, starts: Starts, tol: float, ascent: Ascent) -> EMResult[MixtureParams[Any]]:
+        options: dict[str, Any] = {"tol": TIGHT, "max_iter": LONG, "ascent": ascent}
         with unobserved():
-            results = drive(self.values, self.model, starts, tol=TIGHT, max_iter=LONG, ascent=ascent)
+            results = drive(self.values, self.model, starts.params, agreement=starts.agreement, **options)
         best = max(results, key=lambda result: (result.status is not Status.DIVERGED, float(result.objective[-1])))
         logger.info("on these values, after %d updates: %s", best.n_iter, best.status.message)
-        return best
+        return best if best.failed else replace(best, agreement=Agreement.among(results, tol))
 
 
 def _widths(model: Mixture[Any], found: Survey, params: MixtureParams[Any]) -> FloatArray:

@@ -24,7 +24,7 @@ from mixtura.context import setting
 from mixtura.model import Model, Source
 from mixtura.persistence import encode
 from mixtura.progress import listen, unheard
-from mixtura.result import EMResult, Status, Trace
+from mixtura.result import ALONE, Agreement, EMResult, Status, Trace
 from mixtura.stats import Stats
 
 __all__ = [
@@ -287,6 +287,7 @@ def drive(
     model: Model[P, S],
     starts: Sequence[P],
     *,
+    agreement: Agreement = ALONE,
     checkpoint: Checkpoint | None = None,
     **options: Any,
 ) -> list[EMResult[P]]:
@@ -300,6 +301,8 @@ def drive(
         What to fit.
     starts : sequence of P
         One fit is run from each.
+    agreement : Agreement
+        What the candidates for the starts came to; the results pass it on.
     checkpoint : Checkpoint, optional
         Where the state goes after every pass. If it has one, the fits go on from there, and `starts` do not count.
     **options
@@ -311,7 +314,10 @@ def drive(
         In the order of `starts`.
     """
     saved = None if checkpoint is None else checkpoint.saved
-    jobs = [Job(model, start) for start in starts] if saved is None else [Job.from_tree(model, tree) for tree in saved]
+    if saved is None:
+        jobs = [Job(model, start, Trace(agreement=agreement)) for start in starts]
+    else:
+        jobs = [Job.from_tree(model, tree) for tree in saved]
     return drive_jobs(source, jobs, checkpoint=checkpoint, **options)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Family, Source
 from mixtura.models.missing import impute
 from mixtura.models.mixture import COMPILED_WORK, Mixture, MixtureParams
+from mixtura.result import ALONE, Agreement
 from mixtura.sources.labelled import UNKNOWN, LabelledSource
 from mixtura.stats import Forest
 
@@ -36,6 +37,13 @@ FILL_UPDATES = 5  # of the Gaussian that guesses them: two digits do
 BLEND = 0.1  # share of all rows mixed into a start whose own rows leave it without width
 
 Method = Callable[[FloatArray, FloatArray, int, np.random.Generator], FloatArray]
+
+
+class Starts(NamedTuple):
+    """Parameters to start EM from, and how far the candidates came to the same end as the best of them."""
+
+    params: list[MixtureParams[Any]]
+    agreement: Agreement = ALONE
 
 
 @dataclass(frozen=True, eq=False)

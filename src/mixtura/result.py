@@ -10,10 +10,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray
-from mixtura.acceleration import Memory, Proposal
+from mixtura.acceleration import ROUNDING, Memory, Proposal
 from mixtura.model import Event, EventKind
 
 P = TypeVar("P")
+
+SAME = 2.0  # multiples of `tol` by which fits that stop at one optimum may differ: each lacks about `tol` of it
 
 
 class Status(Enum):
@@ -36,7 +38,9 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the restarts of a fit came to the same log-likelihood.
+    """How far fits from several starts came to the same log-likelihood.
+
+    They are the restarts of a fit, or where there is one only, the last runs of the search for its start, on a sample.
 
     Attributes
     ----------
@@ -52,6 +56,21 @@ class Agreement:
     n_agreeing: int = 1
     gap: float = 0.0
 
+    @classmethod
+    def among(cls, results: Sequence[EMResult[Any]], tol: float) -> Agreement:
+        """Return how far results came to the same objective, the failed ones not; of one, what its start had."""
+        if len(results) == 1:
+            return results[0].agreement
+        usable = [result for result in results if not result.failed]
+        ends = np.array([float(result.objective[-1]) for result in usable]) / usable[0].weight
+        below = ends.max() - ends
+        others = below[below > max(SAME * tol, ROUNDING * abs(ends.max()))]
+        return cls(len(results), len(below) - len(others), float(others.min()) if len(others) else 0.0)
+
+    def __str__(self) -> str:
+        below = f", the next {self.gap:.2g} a row below" if self.gap else ""
+        return f"{self.n_agreeing} of {self.n_restarts} starts came to the best log-likelihood{below}"
+
     def to_list(self) -> list[Any]:
         """Return this as plain values."""
         return [self.n_restarts, self.n_agreeing, self.gap]
@@ -61,6 +80,9 @@ class Agreement:
         """Return what `to_list` described; raise `TypeError` or `ValueError` for another list."""
         n_restarts, n_agreeing, gap = values
         return cls(int(n_restarts), int(n_agreeing), float(gap))
+
+
+ALONE = Agreement()  # of a fit from one start that was not searched for
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +108,7 @@ class EMResult(Generic[P]):
     events : tuple of Event
         What happened to single components, in order, and which of them are suspect in the end.
     agreement : Agreement
-        What the other restarts of the fit came to.
+        What the other restarts of the fit came to, or the other candidates for its start.
     """
 
     params: P
@@ -97,7 +119,16 @@ class EMResult(Generic[P]):
     n_iter: int
     n_passes: int
     events: tuple[Event, ...] = ()
-    agreement: Agreement = Agreement()
+    agreement: Agreement = ALONE
+
+    def __str__(self) -> str:
+        ended = "converged" if self.converged else "not converged"
+        lines = [
+            f"{ended} after {self.n_iter} iterations, {self.n_passes} passes: {self.status.message}",
+            f"log-likelihood {self.loglik:.12g}, {self.loglik / self.weight:.6g} a row",
+            *(f"{event.message} in iteration {event.iteration}" for event in self.events),
+        ]
+        return "\n".join(lines if self.agreement == ALONE else [*lines, str(self.agreement)])
 
     @property
     def converged(self) -> bool:
@@ -132,6 +163,8 @@ class Trace(Generic[P]):
         What an accelerated fit has learnt.
     status : Status or None
         How the fit ended.
+    agreement : Agreement
+        What the candidates for the start came to.
     """
 
     objective: list[float] = field(default_factory=list)
@@ -143,6 +176,7 @@ class Trace(Generic[P]):
     weight: float = 0.0
     memory: Memory[P] | None = None
     status: Status | None = None
+    agreement: Agreement = ALONE
     _last: set[tuple[EventKind, int]] = field(default_factory=set)
 
     @property
@@ -192,6 +226,7 @@ class Trace(Generic[P]):
             n_iter=self.iteration,
             n_passes=self.passes,
             events=tuple(self.events),
+            agreement=self.agreement,
         )
 
     def to_tree(self) -> dict[str, Any]:
@@ -204,6 +239,7 @@ class Trace(Generic[P]):
             "loglik": self.loglik,
             "weight": self.weight,
             "status": self.status and self.status.name,
+            "agreement": self.agreement.to_list(),
             "memory": self.memory and self.memory.to_tree(),
             "last": [[kind.name, component] for kind, component in sorted(self._last, key=lambda e: e[1])],
         }
@@ -221,5 +257,6 @@ class Trace(Generic[P]):
             weight=tree["weight"],
             memory=tree["memory"] and Memory.from_tree(tree["memory"], decode),
             status=tree["status"] and Status[tree["status"]],
+            agreement=Agreement.from_list(tree["agreement"]),
             _last={(EventKind[kind], component) for kind, component in tree["last"]},
         )

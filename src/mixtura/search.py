@@ -17,10 +17,11 @@ from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent, Plain
 from mixtura.em import EMResult, drive, unobserved
-from mixtura.init import Survey, comparable, fill_in, from_points, sample_size
+from mixtura.init import Starts, Survey, comparable, fill_in, from_points, sample_size
 from mixtura.model import Source
 from mixtura.models.collapse import Floor
 from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.result import ALONE, Agreement
 from mixtura.sources.arrays import ArraySource
 
 AUTO = "auto"
@@ -70,7 +71,7 @@ class _Stage(NamedTuple):
 
 def search(
     source: Source, model: Mixture[Any], found: Survey, n: int, rng: np.random.Generator, *, tol: float, ascent: Ascent
-) -> list[MixtureParams[Any]]:
+) -> Starts:
     """Return the `n` best starts, the best first.
 
     Parameters
@@ -90,7 +91,7 @@ def search(
     few = many.thinned(size)
     if model.n_components == 1:
         whole = few.filled(found)
-        return [from_points(model, found, *whole, whole.rows, init.random, rng)] * n
+        return Starts([from_points(model, found, *whole, whole.rows, init.random, rng)] * n)
     small = few.rows.size * model.n_components <= AMPLE
     count = max(MANY if small else 2 * len(METHODS), CANDIDATES * n)
     starts = list(_candidates(model, found, few.thinned(size // FEWER).filled(found), count, rng))
@@ -108,7 +109,7 @@ def search(
             rows = ArraySource(*stage.sample)
             results = drive(rows, eager, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
             ends = [result.params for result in _best(results, stage.kept)] or ends
-    return (ends + starts)[:n]
+    return Starts((ends + starts)[:n], _agreement(results, max(tol, least)))
 
 
 def _noise(model: Mixture[Any], params: MixtureParams[Any], m: int, n: int) -> float:
@@ -138,6 +139,13 @@ def _whitened(rows: FloatArray, weight: FloatArray) -> FloatArray:
     kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
     points: FloatArray = unit @ (vectors[:, kept] / np.sqrt(values[kept]))
     return points if kept.any() else unit
+
+
+def _agreement(results: list[EMResult[MixtureParams[Any]]], tol: float) -> Agreement:
+    """Return how far the last runs came to the same end; of a component that collapsed the height says nothing."""
+    usable = _best(results, len(results))
+    counted = [result for result in usable if not result.events] or usable
+    return Agreement.among(counted, tol) if counted else ALONE
 
 
 def _best(results: list[EMResult[MixtureParams[Any]]], n: int) -> list[EMResult[MixtureParams[Any]]]:

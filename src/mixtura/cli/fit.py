@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mixtura.cli._write import check_output
 from mixtura.em import State, Status, observe
 from mixtura.model import Source
 from mixtura.persistence import replacing
+from mixtura.result import ALONE, Agreement
 
 PICTURES = (".png", ".pdf", ".svg")
 MODELS = (".json",)
@@ -167,6 +169,7 @@ def _outcome(estimator: Any) -> dict[str, Any]:
         "converged": bool(estimator.converged_),
         "iterations": int(estimator.n_iter_),
         "passes": int(result.n_passes),
+        "agreement": asdict(result.agreement),
         "weight": weight,
         "loglik": loglik,
         "mean_loglik": loglik / weight,
@@ -179,6 +182,7 @@ def _outcome(estimator: Any) -> dict[str, Any]:
 def print_fit(report: dict[str, Any], files: dict[str, str]) -> None:
     """Print the table of components, how the fit went, and which files were written."""
     _report.print_components(report)
+    agreement = Agreement(**report["agreement"])
     kind = report["family"] if report["covariance"] is None else f"{report['family']}, {report['covariance']}"
     _report.print_pairs(
         {
@@ -188,6 +192,7 @@ def print_fit(report: dict[str, Any], files: dict[str, str]) -> None:
             "status": f"{'converged' if report['converged'] else 'not converged'} after "
             f"{counted(report['iterations'], 'iteration')}: {report['message']}",
             "log-likelihood": f"{report['loglik']:,.3f}   ({report['mean_loglik']:.6f} a row)",
+            **({} if agreement == ALONE else {"agreement": str(agreement)}),
             "BIC": f"{report['bic']:,.3f}",
             "time": f"{report['seconds']:.2f} s: {report['seconds_to_start']:.2f} s to start, then "
             f"{counted(report['passes'], 'pass', 'passes')} at {report['rows_per_second']:,.0f} rows/s",

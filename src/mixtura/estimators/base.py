@@ -31,6 +31,7 @@ from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.streaming import take_in
 from mixtura.estimators.uncertainty import Inference
 from mixtura.estimators.verbose import printer
+from mixtura.init import Starts
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
 from mixtura.models.binned import model_of, rows_of
@@ -66,28 +67,26 @@ class BaseMixture(Inference, DensityMixin, Iterated):
         found = init.survey(source, model.for_missing().family)
         return found, found.suited(model)
 
-    def _make_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
+    def _make_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> Starts:
         """Return where EM starts: afresh, or from the last parameters under `warm_start`."""
         if self._is_warm():
-            return [self.params_]
+            return Starts([self.params_])
         return self._make_cold_starts(source, model, init.describe(source, model, found))
 
-    def _make_cold_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> list[MixtureParams[Any]]:
+    def _make_cold_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> Starts:
         """Return one start for each of `n_init` restarts."""
         return self._search_starts(source, model, found, self.init_params)
 
-    def _search_starts(
-        self, source: Source, model: Mixture[Any], found: init.Survey, method: str
-    ) -> list[MixtureParams[Any]]:
+    def _search_starts(self, source: Source, model: Mixture[Any], found: init.Survey, method: str) -> Starts:
         """Return one start for each of `n_init` restarts, found by a method."""
         random = check_random_state(self.random_state)
         seeds = [random.randint(np.iinfo(np.int32).max) for _ in range(self.n_init)]
         if isinstance(source, LabelledSource):
-            return [init.start_from_labels(source, model, found, np.random.default_rng(seed)) for seed in seeds]
+            return Starts([init.start_from_labels(source, model, found, np.random.default_rng(seed)) for seed in seeds])
         if method == AUTO:
             rng = np.random.default_rng(seeds[0])
             return search(source, model, found, self.n_init, rng, tol=self.tol, ascent=self._ascent())
-        return [init.start(source, model, found, method, np.random.default_rng(seed)) for seed in seeds]
+        return Starts([init.start(source, model, found, method, np.random.default_rng(seed)) for seed in seeds])
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, labels: Any = None) -> Self:
         """Estimate the parameters by EM, keeping the best of `n_init` restarts.
@@ -144,11 +143,12 @@ class BaseMixture(Inference, DensityMixin, Iterated):
             rows = rows_of(source)
             found, fitted = self._survey(rows, model)
             resumed = checkpoint is not None and checkpoint.saved is not None
-            starts = [] if resumed else self._make_starts(rows, fitted, found)
+            starts = Starts([]) if resumed else self._make_starts(rows, fitted, found)
             results = drive(
                 source,
                 model_of(source, fitted),
-                starts,
+                starts.params,
+                agreement=starts.agreement,
                 tol=self.tol,
                 max_iter=self.max_iter,
                 ascent=self._ascent(),

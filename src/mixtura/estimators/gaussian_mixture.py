@@ -26,7 +26,7 @@ from mixtura.families.conjugate import ComponentPrior, Spread
 from mixtura.families.covariance import Covariance
 from mixtura.families.fixing import Fixed, FixedGaussian
 from mixtura.families.gaussian import Gaussian
-from mixtura.init import Survey, blank
+from mixtura.init import Starts, Survey, blank
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.models.weights import Dirichlet, Weighting
@@ -234,7 +234,7 @@ class GaussianMixture(Imputing, JointDensity):
         weighting = Weighting(self.weight_prior or Dirichlet(), fixed.among("weights", k))
         return Mixture(family, k, POLICIES[self.on_collapse], weighting=weighting)
 
-    def _make_cold_starts(self, source: Source, model: Mixture[Any], found: Survey) -> list[MixtureParams[Any]]:
+    def _make_cold_starts(self, source: Source, model: Mixture[Any], found: Survey) -> Starts:
         family: Any = model.family
         k, d = self.n_components, source.n_features
         weights = None if self.weights_init is None else check_weights(self.weights_init, k)
@@ -246,23 +246,26 @@ class GaussianMixture(Imputing, JointDensity):
         )
         check_given(self.fixed or Fixed(), weights, means, precisions)
         if weights is not None and means is not None and precisions is not None:
-            starts = [MixtureParams(weights=weights, components=blank(model, found))]  # nothing is left to search for
+            begun = MixtureParams(weights=weights, components=blank(model, found))
+            starts = Starts([begun])  # nothing is left to search for
         else:
             given = any(part is not None for part in (weights, means, precisions))
             method = (
                 "kmeans" if given and self.init_params == AUTO else self.init_params
             )  # what is given stays as it is
             starts = self._search_starts(source, model, found, method)
-        return [_with_given(family, start, weights, means, precisions) for start in starts]
+        return starts._replace(
+            params=[_with_given(family, start, weights, means, precisions) for start in starts.params]
+        )
 
-    def _make_starts(self, source: Source, model: Mixture[Any], found: Survey) -> list[MixtureParams[Any]]:
+    def _make_starts(self, source: Source, model: Mixture[Any], found: Survey) -> Starts:
         if not self.compress:
             return super()._make_starts(source, model, found)
         compressed = Compressed.of(source, model, found)
         starts = super()._make_starts(compressed.values, compressed.model, found)
-        end = compressed.advance(starts, self._ascent())
+        end = compressed.advance(starts, self.tol, self._ascent())
         warn(end, self.tol, stacklevel=4)  # the passes over the rows will not see them again
-        return starts if end.status is Status.DIVERGED else [end.params]
+        return starts if end.status is Status.DIVERGED else Starts([end.params], end.agreement)
 
     def _check_same(self, model: Mixture[Any], what: str) -> None:
         super()._check_same(model, what)

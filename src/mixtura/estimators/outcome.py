@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import numpy as np
-
-from mixtura.acceleration import ROUNDING
 from mixtura.em import EMResult
 from mixtura.exceptions import CollapseWarning, DisagreementWarning, FitError, SpuriousWarning
 from mixtura.model import Event, EventKind
@@ -18,7 +15,6 @@ from mixtura.result import Agreement
 
 P = TypeVar("P")
 
-SAME = 2.0  # multiples of `tol` by which restarts that stop at one optimum may differ: each lacks about `tol` of it
 MARKED = 10.0  # multiples of `tol` that are no matter of where a restart stops
 
 
@@ -56,26 +52,17 @@ def best_of(
     return replace(
         best,
         events=(*best.events, *suspects),
-        agreement=agree([result for result in results if not result.failed], len(results), tol),
+        agreement=Agreement.among(results, tol),
     )
 
 
-def agree(usable: Sequence[EMResult[Any]], n_restarts: int, tol: float) -> Agreement:
-    """Return how far the restarts came to the same objective; those that failed did not."""
-    ends = np.array([float(result.objective[-1]) for result in usable])
-    below = (ends.max() - ends) / usable[0].weight
-    resolved = max(SAME * tol, ROUNDING * abs(ends.max()) / usable[0].weight)
-    others = below[below > resolved]
-    return Agreement(n_restarts, len(below) - len(others), float(others.min(initial=np.inf)) if len(others) else 0.0)
-
-
 def stands_alone(agreement: Agreement, tol: float) -> bool:
-    """Tell whether the best restart is so far above all others that there may be better ones yet."""
+    """Tell whether the best is so far above all others that there may be better ones yet."""
     return agreement.n_agreeing == 1 and agreement.gap > MARKED * tol
 
 
 def warn(result: EMResult[Any], tol: float, stacklevel: int) -> None:
-    """Warn of what happened to components, of those that are suspect, and of a best restart that stands alone."""
+    """Warn of what happened to components, of those that are suspect, and of a best end that stands alone."""
     collapsed = [event for event in result.events if event.kind is not EventKind.SPURIOUS]
     if collapsed:
         warnings.warn(tell(collapsed), CollapseWarning, stacklevel=stacklevel + 1)
@@ -89,7 +76,7 @@ def warn(result: EMResult[Any], tol: float, stacklevel: int) -> None:
     agreement = result.agreement
     if result.converged and stands_alone(agreement, tol):
         warnings.warn(
-            f"only one of {agreement.n_restarts} restarts came to the best log-likelihood, the next is "
+            f"only one of {agreement.n_restarts} starts came to the best log-likelihood, the next is "
             f"{agreement.gap:.2g} a row below it: there may be better ones yet. Raise n_init, or ask for fewer "
             f"components",
             DisagreementWarning,

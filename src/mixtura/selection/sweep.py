@@ -17,6 +17,7 @@ from mixtura.estimators.outcome import best_of
 from mixtura.init import Survey
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture
+from mixtura.result import Trace
 from mixtura.sources.arrays import ArraySource
 from mixtura.sources.remembered import Remembered
 
@@ -58,7 +59,7 @@ def fit_together(
             model = found.suited(estimator._make_model())
             family: Any = model.family  # a frozen value
             starts = estimator._make_cold_starts(remembered, model, described(family))
-            jobs[i] = [Job(model, start) for start in starts]
+            jobs[i] = [Job(model, start, Trace(agreement=starts.agreement)) for start in starts.params]
         except ValueError as error:  # one that cannot be fitted does not end the others
             failures[i] = str(error)
     results = iter(_drive(estimators[0], source, [job for some in jobs for job in some], deadline, checkpoint))
