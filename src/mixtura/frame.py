@@ -85,10 +85,11 @@ class Frame:
     def enter(self, x: FloatArray) -> FloatArray:
         """Return the frame coordinates of rows `x` of shape (n, d).
 
-        Rows beyond all reason are brought to `HORIZON`: their density is 0 either way, and nothing overflows.
+        Rows beyond all reason are brought to `HORIZON`: their density is 0 either way, and nothing overflows. The
+        result lies column by column in memory: NumPy is several times as fast along rows as along few columns.
         """
         with np.errstate(over="ignore"):
-            z = (x - self.shift) * self.scale
+            z = (np.asfortranarray(x) - self.shift) * self.scale
         return np.clip(z, -HORIZON, HORIZON)
 
     def leave(self, z: FloatArray) -> FloatArray:

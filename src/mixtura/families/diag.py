@@ -9,7 +9,7 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.covariance import Completion, Covariance, Moments, split
-from mixtura.families.linalg import quotient, ratio
+from mixtura.families.linalg import as_columns, quotient, ratio, squared_norms, together
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Diag(Covariance[Moments]):
 
     def moments(self, z: FloatArray, resp: FloatArray, pivot: FloatArray) -> Moments:
         s1, s2 = np.empty_like(pivot), np.empty_like(pivot)
-        for j in range(len(pivot)):
-            centred = z - pivot[j]
-            weighted = resp[:, j, None] * centred
-            s1[j] = weighted.sum(axis=0)
-            s2[j] = np.einsum("nd,nd->d", weighted, centred)
+        for some in together(len(pivot), z.size):
+            centred = z.T - pivot[some, :, None]
+            weighted = resp.T[some, None] * centred
+            s1[some] = weighted.sum(axis=2)
+            s2[some] = (weighted * centred).sum(axis=2)
         return Moments(s0=resp.sum(axis=0), s1=s1, s2=s2)
 
     def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> Moments:
@@ -114,8 +114,10 @@ class Diag(Covariance[Moments]):
         return factors * scale
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
-        rows = ((z - m) * f for m, f in zip(means, factors, strict=True))
-        return np.column_stack([np.einsum("ni,ni->n", row, row) for row in rows])
+        return as_columns(
+            squared_norms((z.T - means[some, :, None]) * factors[some, :, None])
+            for some in together(len(means), z.size)
+        )
 
     def log_det(self, factors: FloatArray, k: int, d: int) -> FloatArray:
         total: FloatArray = np.log(factors).sum(axis=1)

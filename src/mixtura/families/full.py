@@ -11,6 +11,7 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.covariance import Completion, Covariance, M, Moments, PooledMoments, split
 from mixtura.families.linalg import (
+    as_columns,
     from_triangle,
     invert_lower,
     log_diagonal,
@@ -18,7 +19,9 @@ from mixtura.families.linalg import (
     quotient,
     ratio,
     reorder_columns,
+    squared_norms,
     times_diagonal,
+    together,
     unpack_lower,
     well_conditioned,
     with_diagonal,
@@ -131,11 +134,11 @@ class Full(_Matrices[Moments]):
     def moments(self, z: FloatArray, resp: FloatArray, pivot: FloatArray) -> Moments:
         k, d = pivot.shape
         s1, s2 = np.empty((k, d)), np.empty((k, d, d))
-        for j in range(k):
-            centred = z - pivot[j]
-            weighted = resp[:, j, None] * centred
-            s1[j] = weighted.sum(axis=0)
-            s2[j] = weighted.T @ centred
+        for some in together(k, z.size):
+            centred = z.T - pivot[some, :, None]
+            weighted = resp.T[some, None] * centred
+            s1[some] = weighted.sum(axis=2)
+            s2[some] = weighted @ centred.transpose(0, 2, 1)
         return Moments(s0=resp.sum(axis=0), s1=s1, s2=(s2 + s2.transpose(0, 2, 1)) / 2)
 
     def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> Moments:
@@ -180,7 +183,9 @@ class Full(_Matrices[Moments]):
         return narrowed
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
-        return np.column_stack([_norm((z - m) @ f.T) for m, f in zip(means, factors, strict=True)])
+        return as_columns(
+            squared_norms(factors[some] @ (z.T - means[some, :, None])) for some in together(len(means), z.size)
+        )
 
     def log_det_slopes(self, k: int, d: int) -> FloatArray:
         return np.asarray(np.kron(np.eye(k), pack_lower(np.eye(d))), dtype=np.float64)
@@ -243,9 +248,11 @@ class Tied(_Matrices[PooledMoments]):
         s0 = resp.sum(axis=0)
         weight = resp.sum(axis=1)
         share = np.divide(resp, weight[:, None], out=np.zeros_like(resp), where=weight[:, None] > 0)
-        centred = z - share @ pivot
-        within = (weight[:, None] * centred).T @ centred
-        s1 = np.array([resp[:, j] @ (z - pivot[j]) for j in range(len(pivot))])
+        centred = z.T - pivot.T @ share.T
+        within = (weight * centred) @ centred.T
+        s1 = np.empty_like(pivot)
+        for some in together(len(pivot), z.size):
+            s1[some] = (resp.T[some, None] * (z.T - pivot[some, :, None])).sum(axis=2)
         return PooledMoments(s0=s0, s1=s1, within=(within + within.T) / 2, cross=resp.T @ share)
 
     def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> PooledMoments:
@@ -301,7 +308,9 @@ class Tied(_Matrices[PooledMoments]):
         return matrices
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
-        return np.column_stack([_norm((z - m) @ factors.T) for m in means])
+        return as_columns(
+            squared_norms(factors @ (z.T - means[some, :, None])) for some in together(len(means), z.size)
+        )
 
     def log_det_slopes(self, k: int, d: int) -> FloatArray:
         return np.tile(pack_lower(np.eye(d)), (k, 1))
@@ -362,8 +371,3 @@ def _lifted(sums: Moments | PooledMoments, completion: Completion) -> tuple[Floa
     offset = completion.offset
     product = (first + sums.s0[:, None] * offset / 2)[:, :, None] * offset[:, None, :]
     return first, product + np.swapaxes(product, 1, 2)
-
-
-def _norm(rows: FloatArray) -> FloatArray:
-    norm: FloatArray = np.einsum("ni,ni->n", rows, rows)
-    return norm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from math import pi
 
@@ -13,7 +14,26 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 # the correlation matrix is singular to rounding.
 SINGULAR = 64 * float(np.finfo(np.float64).eps)
 
+IN_CACHE = 1 << 13  # values of a temporary array that are worked on fast
+
 HALF_APART = 2 / pi  # squared distance of the mean of one half of a normal distribution from the cut, in variances
+
+
+def together(k: int, size: int) -> Iterator[slice]:
+    """Yield which of k components to work on at once: NumPy's calls cost less than rows of many values out of cache."""
+    step = max(1, IN_CACHE // max(size, 1))
+    return (slice(begin, begin + step) for begin in range(0, k, step))
+
+
+def as_columns(rows: Iterable[FloatArray]) -> FloatArray:
+    """Return pieces (., n) of k vectors as an (n, k) array whose columns lie one after another: NumPy is fast so."""
+    return np.concatenate(list(rows)).T
+
+
+def squared_norms(vectors: FloatArray) -> FloatArray:
+    """Return the squared lengths (k, n) of vectors (k, d, n)."""
+    norms: FloatArray = (vectors * vectors).sum(axis=1)
+    return norms
 
 
 def ratio(sums: FloatArray, counts: FloatArray, otherwise: FloatArray | float) -> FloatArray:

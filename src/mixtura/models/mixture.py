@@ -312,10 +312,11 @@ def log_weights(params: MixtureParams[Any]) -> FloatArray:
 def weigh(log_density: FloatArray, params: MixtureParams[Any]) -> tuple[FloatArray, FloatArray]:
     """Return log-densities (n,) and responsibilities (n, k) of rows with these log-densities under each component."""
     joint = log_density + log_weights(params)
-    top = joint.max(axis=1, keepdims=True)
+    top = joint.max(axis=1)
     hopeless = np.isneginf(top)
-    shares = np.exp(joint - np.where(hopeless, 0.0, top))
-    total = shares.sum(axis=1, keepdims=True)
-    loglik = np.log(total, out=np.full_like(total, -np.inf), where=~hopeless) + top
-    resp = np.divide(shares, total, out=np.tile(params.weights, (len(joint), 1)), where=~hopeless)
-    return loglik[:, 0], resp
+    shares: FloatArray = np.exp(joint - np.where(hopeless, 0.0, top)[:, None])
+    total = shares.sum(axis=1)
+    if hopeless.any():
+        shares[hopeless], total[hopeless] = params.weights, 1.0
+    shares /= total[:, None]
+    return np.log(total) + top, shares
