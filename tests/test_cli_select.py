@@ -68,7 +68,7 @@ def test_counts(run):
     np.save("counts.npy", np.random.default_rng(2).poisson(np.repeat([1.0, 30.0], 200)))
     code, out, _ = run("counts.npy", "--family", "poisson", "--components", "1:3")
     assert code == 0
-    assert "winner  2 components, by BIC" in out
+    assert "winner  poisson 2 components, by BIC" in out
 
 
 def test_a_winner_that_has_not_converged_has_its_exit_code(run):

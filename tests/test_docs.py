@@ -1,6 +1,5 @@
 """The pages in docs/ whose code is said to run."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,10 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def run_page(name, work, monkeypatch):
+    from docs.pictures import run
+
     monkeypatch.chdir(work)
-    code = re.findall(r"^```python\n(.*?)^```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    names = {"__name__": "__main__"}
-    for block in code:
-        exec(compile(block, name, "exec"), names)  # noqa: S102  # our own page
-    return names
+    return run(DOCS / name)
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
@@ -119,6 +116,18 @@ def test_selection(tmp_path, monkeypatch, capsys):
     assert names["test"].p_value == 0.05
     assert len(names["table"]) == 20
     assert (tmp_path / "selection.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_density(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib").use("Agg")
+    names = run_page("density.md", tmp_path, monkeypatch)
+    page = (DOCS / "density.md").read_text(encoding="utf-8")
+    printed = capsys.readouterr().out.splitlines()
+    for line, shown in zip(printed, page.split("```text\n")[1].split("```")[0].splitlines()[:2], strict=False):
+        assert line.split()[:2] == shown.split()[:2]  # the winner, not its last digits
+    assert names["counted"].selection.winner.name == "negative binomial 1 component"
+    assert all((tmp_path / name).stat().st_size > 10_000 for name in ("density.png", "counts.png"))
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")

@@ -389,3 +389,13 @@ def test_two_rates_of_the_death_notices():
     assert mixture.loglik_ == pytest.approx(-1989.9459, abs=1e-4)
     assert_allclose(mixture.weights_[low], 0.3599, atol=1e-4)
     assert_allclose(mixture.rates_[[low, high], 0], [1.2561, 2.6634], atol=1e-4)
+
+
+@pytest.mark.parametrize("family", [Gamma(), Beta()])
+def test_coordinates_that_underflow_are_no_parameters(family):
+    """A step of the acceleration may be as long as that; it then has to be shorter."""
+    theta = MixtureModel(family).fit([0.2, 0.3, 0.7]).params_.components
+    vector = family.free(theta)
+    for j in range(len(vector)):
+        far = np.where(np.arange(len(vector)) == j, -800.0, vector)
+        assert family.from_free(far, theta) is None

@@ -224,7 +224,7 @@ def test_the_table_in_words_and_for_pandas():
     assert "not fitted: Expected n_samples >= n_components" in lines[5]
     assert len(lines) == 1 + 6 + len(chosen.doubts)
     frame = pandas.DataFrame(chosen.to_dict())
-    assert frame.shape == (6, 12)
+    assert frame.shape == (6, 13)
     assert frame.loc[frame["bic"].idxmin(), "n_components"] == chosen.winner.n_components
 
 
@@ -320,13 +320,15 @@ def test_one_model_under_several_names_is_no_rival_of_itself():
 
 
 def entry(structure="full", k=2, bic=100.0, **options):
-    return Candidate(covariance_type=structure, n_components=k, bic=bic, estimator=None, converged=True, **options)
+    return Candidate(
+        family="gaussian", covariance_type=structure, n_components=k, bic=bic, estimator=None, converged=True, **options
+    )
 
 
 def test_doubts():
     winner, far, near = entry(), entry(k=3, bic=150.0, reversal=0.0), entry(k=4, bic=101.0, reversal=0.01)
     one = entry(k=1, bic=150.0, reversal=0.0)
-    failed = Candidate(covariance_type="full", n_components=9, failure="too many", estimator=None)
+    failed = Candidate(family="gaussian", covariance_type="full", n_components=9, failure="too many", estimator=None)
     assert find_doubts([one, winner, far, failed], winner, "bic") == ()
     assert find_doubts([one, winner, far, near], winner, "bic") == (
         "full 4 components is behind full 2 components by 1 in BIC only",
@@ -339,7 +341,7 @@ def test_doubts():
     )
     assert find_doubts([winner, far], winner, "bic") == ("full 2 components: no smaller number was fitted; try fewer",)
     assert find_doubts([winner, entry("tied", 2, 150.0, reversal=0.0)], winner, "bic") == (), "one number was asked for"
-    slow = Candidate(covariance_type="diag", n_components=3, bic=150.0, reversal=0.0, estimator=None)
+    slow = Candidate(family="gaussian", covariance_type="diag", n_components=3, bic=150.0, reversal=0.0, estimator=None)
     assert find_doubts([one, winner, far, slow], winner, "bic") == (
         "1 fit has not converged, such as diag 3 components; give max_iter a larger value",
     )
@@ -391,7 +393,7 @@ def test_counts_are_selected_as_well():
     chosen = select(x, range(1, 6), estimator=MixtureModel(Poisson()), random_state=0)
     assert chosen.winner.n_components == 3
     assert_allclose(np.sort(chosen.best.rates_[:, 0]), [1, 12, 40], rtol=0.1)
-    assert chosen.winner.name == "3 components"
+    assert chosen.winner.name == "poisson 3 components"
 
 
 @doubtful

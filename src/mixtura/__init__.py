@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mixtura.estimators.hmm import HMM
     from mixtura.estimators.loading import load
     from mixtura.estimators.mixture_model import MixtureModel
-    from mixtura.selection import MixtureIC, bootstrap_lrt, select
+    from mixtura.selection import MixtureIC, bootstrap_lrt, fit_density, select
     from mixtura.sources import as_source
     from mixtura.sources.histogram import Histogram
     from mixtura.stats import Stats
@@ -34,6 +34,7 @@ __all__ = [
     "bootstrap_lrt",
     "em",
     "families",
+    "fit_density",
     "load",
     "select",
 ]
@@ -50,6 +51,7 @@ _HOMES = {
     "Stats": "mixtura.stats",
     "as_source": "mixtura.sources",
     "bootstrap_lrt": "mixtura.selection",
+    "fit_density": "mixtura.selection",
     "load": "mixtura.estimators.loading",
     "select": "mixtura.selection",
 }

@@ -28,6 +28,9 @@ R = TypeVar("R")
 
 SHARED = -1  # stands for what all components share, in the place of one
 
+LEBESGUE = "Lebesgue"  # measure of families of numbers: what they have is a density
+COUNTING = "counting"  # and of counts and categories: what they have is a probability
+
 
 class EventKind(Enum):
     """What can happen to a component: it collapsed, and was kept, replaced, or the end of the fit; or it is suspect."""
@@ -177,6 +180,10 @@ class Family(Protocol[T, M]):
     @property
     def support(self) -> str:
         """The possible values, in words, for errors."""
+
+    @property
+    def measure(self) -> str:
+        """With respect to what `log_density` is a density: log-likelihoods compare where it is the same."""
 
     @property
     def params_type(self) -> Any:

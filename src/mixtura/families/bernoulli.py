@@ -12,7 +12,7 @@ from mixtura.families.base import Separable, expect
 from mixtura.families.powers import log_powers
 from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
-from mixtura.model import Event
+from mixtura.model import COUNTING, Event
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class Bernoulli(Standardized[BernoulliParams], Separable[BernoulliParams]):
 
     name: ClassVar[str] = "bernoulli"
     support: ClassVar[str] = "0 and 1"
+    measure: ClassVar[str] = COUNTING
     upper: ClassVar[float] = 1.0
     params_type: ClassVar[type[BernoulliParams]] = BernoulliParams
 

@@ -12,7 +12,7 @@ from mixtura.families.base import Composed, expect
 from mixtura.families.linalg import quotient, ratio
 from mixtura.families.special import log_less_digamma, shape_information, stirling
 from mixtura.frame import Frame
-from mixtura.model import Event, EventKind
+from mixtura.model import LEBESGUE, Event, EventKind
 from mixtura.stats import Sums
 
 LARGEST_TOTAL = 2.0**32  # a deviation of 1e-5; sums of logarithms tell no more
@@ -64,6 +64,7 @@ class Beta(Composed[BetaParams]):
 
     name: ClassVar[str] = "beta"
     support: ClassVar[str] = "numbers between 0 and 1"
+    measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[BetaParams]] = BetaParams
 
     def in_support(self, x: FloatArray) -> BoolArray:

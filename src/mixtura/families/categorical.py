@@ -13,7 +13,7 @@ from mixtura.families.linalg import share_basis
 from mixtura.families.powers import log_powers
 from mixtura.families.sphere import OnSphere
 from mixtura.frame import Frame
-from mixtura.model import Event, Quantity
+from mixtura.model import COUNTING, Event, Quantity
 
 NORMALIZED = 1e-9  # how far from 1 probabilities from elsewhere may sum
 
@@ -50,6 +50,7 @@ class Categorical(OnSphere[CategoricalParams]):
 
     n_categories: int
     name: ClassVar[str] = "categorical"
+    measure: ClassVar[str] = COUNTING
     params_type: ClassVar[type[CategoricalParams]] = CategoricalParams
 
     def __post_init__(self) -> None:

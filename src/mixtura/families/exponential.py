@@ -11,7 +11,7 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Separable, expect
 from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
-from mixtura.model import Event, EventKind
+from mixtura.model import LEBESGUE, Event, EventKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams])
 
     name: ClassVar[str] = "exponential"
     support: ClassVar[str] = "finite numbers from 0"
+    measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[ExponentialParams]] = ExponentialParams
 
     def in_support(self, x: FloatArray) -> BoolArray:

@@ -13,7 +13,7 @@ from mixtura.families.gaussian import DIGITS_LOST
 from mixtura.families.linalg import is_occupied, ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, shape_information, stirling
 from mixtura.frame import ARITHMETIC_FLOOR, EPS, Frame
-from mixtura.model import Event, EventKind, Quantity
+from mixtura.model import LEBESGUE, Event, EventKind, Quantity
 from mixtura.stats import Sums
 
 LARGEST_SHAPE = ARITHMETIC_FLOOR**-2  # the standard deviation is then as small a part of the mean as numbers carry
@@ -68,6 +68,7 @@ class Gamma(Separable[GammaParams]):
 
     name: ClassVar[str] = "gamma"
     support: ClassVar[str] = "positive numbers"
+    measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[GammaParams]] = GammaParams
 
     def in_support(self, x: FloatArray) -> BoolArray:
@@ -143,9 +144,10 @@ class Gamma(Separable[GammaParams]):
         return np.log([theta.means, theta.shapes])
 
     def from_coordinates(self, coordinates: FloatArray, like: GammaParams) -> GammaParams:
-        """Return the parameters with these logarithms; a shape that is too large is no number."""
+        """Return the parameters with these logarithms; a shape too large, or one or a mean that is 0, is no number."""
         means, shapes = np.exp(coordinates)
-        shapes = np.where(shapes < LARGEST_SHAPE, shapes, np.nan)
+        means = np.where(means > 0, means, np.nan)
+        shapes = np.where((shapes > 0) & (shapes < LARGEST_SHAPE), shapes, np.nan)
         return GammaParams(frame=like.frame, means=means, shapes=shapes, pivot=means)
 
     def information(self, theta: GammaParams) -> FloatArray:

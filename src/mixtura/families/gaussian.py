@@ -19,7 +19,7 @@ from mixtura.families.linalg import HALF_APART, quotient, ratio
 from mixtura.families.spurious import suspects
 from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
-from mixtura.model import Event, EventKind, Posterior
+from mixtura.model import LEBESGUE, Event, EventKind, Posterior
 from mixtura.stats import Node, Sums
 
 LOG_2PI = log(2 * pi)
@@ -71,6 +71,7 @@ class Gaussian(GaussianInformation):
     prior: ComponentPrior | None = None
     name: ClassVar[str] = "gaussian"
     support: ClassVar[str] = "finite numbers"
+    measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[GaussianParams]] = GaussianParams
 
     def __post_init__(self) -> None:

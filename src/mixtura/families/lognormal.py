@@ -13,7 +13,7 @@ from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.gaussian import Gaussian, GaussianParams
 from mixtura.frame import Frame
-from mixtura.model import Event, Quantity
+from mixtura.model import LEBESGUE, Event, Quantity
 from mixtura.stats import Sums
 
 
@@ -41,6 +41,7 @@ class LogNormal(Composed[GaussianParams]):
     covariance: Covariance[Any] = field(default_factory=Full)
     name: ClassVar[str] = "log-normal"
     support: ClassVar[str] = "positive numbers"
+    measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[GaussianParams]] = GaussianParams
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from mixtura.families.linalg import quotient
 from mixtura.families.powers import log_powers
 from mixtura.families.sphere import OnSphere
 from mixtura.frame import Frame
-from mixtura.model import Event
+from mixtura.model import COUNTING, Event
 
 NORMALIZED = 1e-9  # how far from 1 probabilities from elsewhere may sum
 
@@ -46,6 +46,7 @@ class Multinomial(OnSphere[MultinomialParams]):
 
     name: ClassVar[str] = "multinomial"
     support: ClassVar[str] = "whole numbers from 0"
+    measure: ClassVar[str] = COUNTING
     params_type: ClassVar[type[MultinomialParams]] = MultinomialParams
 
     def in_support(self, x: FloatArray) -> BoolArray:

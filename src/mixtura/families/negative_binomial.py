@@ -14,7 +14,7 @@ from mixtura.families.linalg import ratio
 from mixtura.families.powers import log_powers
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
 from mixtura.frame import Frame
-from mixtura.model import Event
+from mixtura.model import COUNTING, Event
 from mixtura.stats import Sums
 
 LARGEST_SIZE = 2.0**40  # from here on the counts are Poisson to rounding
@@ -68,6 +68,7 @@ class NegativeBinomial(Separable[NegativeBinomialParams]):
 
     name: ClassVar[str] = "negative binomial"
     support: ClassVar[str] = "whole numbers from 0"
+    measure: ClassVar[str] = COUNTING
     params_type: ClassVar[type[NegativeBinomialParams]] = NegativeBinomialParams
 
     def in_support(self, x: FloatArray) -> BoolArray:

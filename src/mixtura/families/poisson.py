@@ -13,7 +13,7 @@ from mixtura.families.counts import log_factorial
 from mixtura.families.powers import log_powers
 from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
-from mixtura.model import Event
+from mixtura.model import COUNTING, Event
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,7 @@ class Poisson(Standardized[PoissonParams], Separable[PoissonParams]):
 
     name: ClassVar[str] = "poisson"
     support: ClassVar[str] = "whole numbers from 0"
+    measure: ClassVar[str] = COUNTING
     params_type: ClassVar[type[PoissonParams]] = PoissonParams
 
     def in_support(self, x: FloatArray) -> BoolArray:

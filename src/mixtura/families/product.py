@@ -79,6 +79,12 @@ class Product(Composed[Parts]):
         return "; ".join(f"{_name(columns)} {family.support}" for family, columns in parts)
 
     @property
+    def measure(self) -> str:
+        """That of all parts, or the product of theirs."""
+        own = [family.measure for family in self.families]
+        return own[0] if len(set(own)) == 1 else " x ".join(own)
+
+    @property
     def params_type(self) -> tuple[Any, ...]:
         """What the parameters of each part are."""
         return tuple(family.params_type for family in self.families)

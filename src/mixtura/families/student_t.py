@@ -15,7 +15,7 @@ from mixtura.families.gaussian import Gaussian, GaussianParams
 from mixtura.families.linalg import ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
 from mixtura.frame import Frame
-from mixtura.model import Event
+from mixtura.model import LEBESGUE, Event
 from mixtura.stats import Sums
 
 LARGEST_DOF = 2.0**30  # from here on a component is normal, to nine digits
@@ -81,6 +81,7 @@ class StudentT(Composed[StudentTParams]):
     covariance: Covariance[Any] = field(default_factory=Full)
     name: ClassVar[str] = "student t"
     support: ClassVar[str] = "finite numbers"
+    measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[StudentTParams]] = StudentTParams
 
     def __post_init__(self) -> None:

@@ -47,6 +47,7 @@ class VonMises(MeanFamily[VonMisesParams]):
 
     name: ClassVar[str] = "von Mises"
     support: ClassVar[str] = "angles in radians, which are finite numbers"
+    measure: ClassVar[str] = "arc length"  # a turn more is the same angle: no density on the line
     params_type: ClassVar[type[VonMisesParams]] = VonMisesParams
 
     def in_support(self, x: FloatArray) -> BoolArray:

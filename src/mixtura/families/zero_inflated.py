@@ -11,7 +11,7 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Composed, expect
 from mixtura.families.linalg import quotient, ratio
 from mixtura.frame import Frame
-from mixtura.model import Event, Family
+from mixtura.model import COUNTING, Event, Family
 from mixtura.stats import Sums
 
 Params = tuple["ZeroParams", Any]  # and those of the family
@@ -91,6 +91,12 @@ class ZeroInflated(Composed[Params]):
     def support(self) -> str:
         """The possible values, in words."""
         return f"{self.family.support}, or rows of zeros"
+
+    @property
+    def measure(self) -> str:
+        """That of the family, of which rows of zeros are a part if it is of counts."""
+        own = self.family.measure
+        return own if own == COUNTING else f"{own} and a point at 0"
 
     @property
     def params_type(self) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""A criterion against the number of components, a line for each structure."""
+"""A criterion against the number of components, a line for each structure or family."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class CriterionDisplay:
     criterion : str
         Its name.
     curves : mapping of str to (m, 2) array
-        For each structure, numbers of components and values of the criterion, in order.
+        For each structure or family, numbers of components and values of the criterion, in order.
     winner : tuple of (str, int, float)
-        Structure, number of components and criterion of the winner.
+        Structure or family, number of components and criterion of the winner.
     doubts : tuple of str
         Why the winner is not to be trusted blindly.
 
@@ -33,7 +33,7 @@ class CriterionDisplay:
     ax_, figure_ : Axes, Figure
         Where it was drawn, after `plot`.
     lines_ : list of Line2D
-        One for each structure.
+        One for each structure or family.
     """
 
     figsize = (7.2, 4.0)
@@ -81,12 +81,12 @@ class CriterionDisplay:
         for candidate in selection.candidates:
             value = getattr(candidate, selection.criterion)
             if np.isfinite(value):
-                points.setdefault(candidate.covariance_type, []).append((candidate.n_components, value))
+                points.setdefault(candidate.kind, []).append((candidate.n_components, value))
         winner = selection.winner
         return cls(
             criterion=selection.criterion.upper(),
             curves={name: np.array(sorted(curve)) for name, curve in points.items()},
-            winner=(winner.covariance_type, winner.n_components, getattr(winner, selection.criterion)),
+            winner=(winner.kind, winner.n_components, getattr(winner, selection.criterion)),
             doubts=selection.doubts,
         )
 
@@ -113,7 +113,7 @@ class CriterionDisplay:
             ax.plot(*curve.T, color=color, lw=1.8, marker="o", ms=4, label=name)[0]
             for (name, curve), color in zip(self.curves.items(), colors, strict=True)
         ]
-        structure, k, value = self.winner
+        kind, k, value = self.winner
         ax.plot(k, value, "o", ms=12, mfc="none", mec=_style.INK, mew=1.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.yaxis.set_major_formatter("{x:,.6g}")
@@ -125,5 +125,5 @@ class CriterionDisplay:
             ax.legend(frameon=False, fontsize=8, labelcolor=_style.INK)
         noun = "component" if k == 1 else "components"
         remark = "not stable: the doubts in the table say why" if self.doubts else "stable"
-        _style.heading(ax, f"{structure} {k} {noun}: {self.criterion} {value:,.2f}".strip(), remark)
+        _style.heading(ax, f"{kind} {k} {noun}: {self.criterion} {value:,.2f}", remark)
         return self

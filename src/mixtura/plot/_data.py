@@ -17,6 +17,7 @@ MOST_BINS = 160  # finer bars than this are thinner than the line drawn over the
 FEWEST_BINS = 12
 QUANTILE_ROWS = 1_000_000  # quantiles for a picture need no more rows
 TAIL = 0.001  # share of rows at either end that may not stretch the axis
+PLACE_ROWS = 100_000  # and where a component is, to a pixel, as few
 VISIBLE = 0.02  # weight from which a component has to be seen well
 GRID = 600  # points along an axis; more cannot be seen
 PEAK = np.linspace(-8.0, 8.0, 161)  # points around each mean, in its sds: no narrow peak is missed
@@ -127,16 +128,20 @@ def bin_edges(values: FloatArray, bins: str | int | Sequence[float], narrowest: 
     if bins != "auto":
         raise ValueError(f"bins is {bins!r}; expected 'auto', a number or a sequence of edges")
     low, high = view_range(values)
-    thinned = values[:: max(1, len(values) // QUANTILE_ROWS)]
-    q1, q3 = np.quantile(thinned, [0.25, 0.75])
-    width = min(2 * (q3 - q1) / np.cbrt(len(values)), narrowest)
-    width = float(np.clip(width, (high - low) / MOST_BINS, (high - low) / FEWEST_BINS))
-    step = _resolution(thinned)
+    width = float(np.clip(bar_width(values, narrowest), (high - low) / MOST_BINS, (high - low) / FEWEST_BINS))
+    step = _resolution(values[:: max(1, len(values) // QUANTILE_ROWS)])
     if step > width / 8:
         width = step * np.ceil(width / step - 0.25)
         count = int(np.floor((high - low + step / 2) / width)) + 1
         return np.asarray(low - step / 2 + width * np.arange(count + 1), dtype=np.float64)
     return np.linspace(low, high, max(2, round((high - low) / width) + 1))
+
+
+def bar_width(values: FloatArray, narrowest: float) -> float:
+    """Return the width of Freedman and Diaconis, or the standard deviation of the narrowest peak if that is less."""
+    thinned = values[:: max(1, len(values) // QUANTILE_ROWS)]
+    q1, q3 = np.quantile(thinned, [0.25, 0.75])
+    return min(float(2 * (q3 - q1) / np.cbrt(len(values))), narrowest)
 
 
 def _resolution(values: FloatArray) -> float:
@@ -189,6 +194,22 @@ def centers(estimator: Any) -> tuple[FloatArray, FloatArray]:
     """Take the mean and standard deviation of each component in each column: two arrays (k, d)."""
     means, covariances = gaussian_parameters(estimator)
     return means, np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+
+
+def places(estimator: Any, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Take the mean and standard deviation (k,) of each component of one column.
+
+    Those of a normal distribution are parameters; of others the rows tell what is needed to draw them.
+    """
+    if isinstance(estimator.model_.family, Gaussian):
+        means, sds = centers(estimator)
+        return means[:, 0], sds[:, 0]
+    rows = values[:: max(1, len(values) // PLACE_ROWS)]
+    with plain_arrays():
+        shares = estimator.predict_proba(rows[:, None])
+    shares /= np.maximum(shares.sum(axis=0), np.finfo(np.float64).tiny)
+    means = rows @ shares
+    return means, np.sqrt(((rows[:, None] - means) ** 2 * shares).sum(axis=0))
 
 
 def gaussian_parameters(estimator: Any) -> tuple[FloatArray, FloatArray]:

@@ -36,6 +36,8 @@ class DensityDisplay:
         Histogram edges.
     heights : ndarray of shape (b,)
         Histogram as a density of all rows.
+    family : str
+        Name of the family of the components.
     discrete : bool
         Whether the column holds counts.
     name : str
@@ -67,6 +69,7 @@ class DensityDisplay:
         weights: FloatArray,
         edges: FloatArray,
         heights: FloatArray,
+        family: str,
         discrete: bool = False,
         name: str = "x",
         n_rows: int = 0,
@@ -77,6 +80,7 @@ class DensityDisplay:
         self.edges = edges
         self.heights = heights
         self.discrete = discrete
+        self.family = family
         self.name = name
         self.n_rows = n_rows
         self.density = components.sum(axis=0)
@@ -135,15 +139,18 @@ class DensityDisplay:
         discrete = _data.is_discrete(estimator)
         if isinstance(X, Histogram):
             edges, heights = _bars(X)
-            grid, n_rows = _axis_grid(estimator, edges), round(X.counts.sum())
+            means, sds = _data.centers(estimator)
+            grid = _data.axis_grid(edges[0], edges[-1], means[:, 0], sds[:, 0])
+            n_rows = round(X.counts.sum())
         else:
             values = _data.as_matrix(estimator, X)[:, 0]
+            means, sds = _data.places(estimator, values)
+            narrowest = _data.narrowest(np.asarray(estimator.weights_), sds)
             if discrete:
-                grid, edges = _counts_grid(values)
+                grid, edges = _counts_grid(values, narrowest)
             else:
-                _, sds = _data.centers(estimator)
-                edges = _data.bin_edges(values, bins, _data.narrowest(np.asarray(estimator.weights_), sds[:, 0]))
-                grid = _axis_grid(estimator, edges)
+                edges = _data.bin_edges(values, bins, narrowest)
+                grid = _data.axis_grid(edges[0], edges[-1], means, sds)
             heights = _data.histogram(values, edges, _data.as_weights(sample_weight, len(values)))
             n_rows = len(values)
         return cls(
@@ -153,6 +160,7 @@ class DensityDisplay:
             edges=edges,
             heights=heights,
             discrete=discrete,
+            family=estimator.model_.family.name,
             name=_data.column_names(estimator)[0],
             n_rows=n_rows,
         )
@@ -176,7 +184,7 @@ class DensityDisplay:
         colors = _style.component_colors(len(self.weights))
         self._draw_data(ax)
         self._draw_components(ax, colors)
-        (self.line_,) = ax.plot(self.grid, self.density, color=_style.INK, lw=1.6, zorder=4, label="mixture")
+        self._draw_mixture(ax)
         ax.set_xlim(self.edges[0], self.edges[-1])
         ax.set_ylim(0, _data.axis_top(self.density, self.heights))
         ax.yaxis.set_major_formatter("{x:.4g}")  # a common factor would be written over the heading
@@ -184,23 +192,36 @@ class DensityDisplay:
         ax.set_ylabel("probability" if self.discrete else "density", color=_style.INK)
         _style.despine(ax)
         noun = "component" if len(self.weights) == 1 else "components"
-        _style.heading(ax, f"{len(self.weights)} {noun}", f"{self.n_rows:,} rows")
+        _style.heading(ax, f"{len(self.weights)} {self.family} {noun}", f"{self.n_rows:,} rows")
         self._draw_legend(ax, colors)
         return self
 
     def _draw_data(self, ax: Axes) -> None:
-        if self.discrete and len(self.heights) <= SEPARATE_BARS:
+        if self._separate:
             widths = 0.86 * np.diff(self.edges)
             middles = (self.edges[1:] + self.edges[:-1]) / 2
             self.bars_: Any = ax.bar(middles, self.heights, widths, color=_style.BARS, label="data")
         else:
             self.bars_ = ax.stairs(self.heights, self.edges, fill=True, color=_style.BARS, label="data")
 
+    def _draw_mixture(self, ax: Axes) -> None:
+        look: dict[str, Any] = {"color": _style.INK, "zorder": 4, "label": "mixture"}
+        if self._separate:
+            ax.vlines(self.grid, 0, self.density, color=_style.INK, lw=1.0, zorder=4)
+            (self.line_,) = ax.plot(self.grid, self.density, "o", ms=4, **look)
+        else:
+            (self.line_,) = ax.plot(self.grid, self.density, lw=1.6, **look)
+
+    @property
+    def _separate(self) -> bool:
+        """Whether there are few enough whole numbers for a bar and a stem each."""
+        return self.discrete and len(self.grid) <= SEPARATE_BARS
+
     def _draw_components(self, ax: Axes, colors: Sequence[str]) -> None:
-        marker = "o" if self.discrete and len(self.grid) <= SEPARATE_BARS else None
+        marker = "o" if self._separate else None
         self.component_lines_ = []
         for heights, color in zip(self.components, colors, strict=True):
-            if len(colors) <= _style.LEGEND_ENTRIES:
+            if len(colors) <= _style.LEGEND_ENTRIES and not self._separate:
                 ax.fill_between(self.grid, heights, color=color, alpha=0.12, lw=0, zorder=2)
             (line,) = ax.plot(self.grid, heights, color=color, lw=1.5, marker=marker, ms=3, zorder=3)
             self.component_lines_.append(line)
@@ -227,24 +248,21 @@ def _bars(histogram: Histogram) -> tuple[FloatArray, FloatArray]:
     return edges, heights
 
 
-def _axis_grid(estimator: Any, edges: FloatArray) -> FloatArray:
-    means, sds = _data.centers(estimator)
-    return _data.axis_grid(edges[0], edges[-1], means[:, 0], sds[:, 0])
-
-
 def _component_densities(estimator: Any, grid: FloatArray) -> FloatArray:
-    """Split the density at each point by responsibility: right for any family."""
+    """Split the density at each point by responsibility: right for any family; 0 where it has none."""
+    possible = estimator.model_.family.in_support(grid[:, None])[:, 0]
+    rows, densities = grid[possible, None], np.zeros((len(estimator.weights_), len(grid)))
     with _data.plain_arrays():
-        log_density = estimator.score_samples(grid[:, None])
-        shares = estimator.predict_proba(grid[:, None])
-    return np.asarray(np.exp(log_density)[:, None] * shares, dtype=np.float64).T
+        densities[:, possible] = np.exp(estimator.score_samples(rows)) * estimator.predict_proba(rows).T
+    return densities
 
 
-def _counts_grid(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _counts_grid(values: FloatArray, narrowest: float) -> tuple[FloatArray, FloatArray]:
     """Choose whole numbers to evaluate at, and bars of equally many whole numbers each."""
     low, high = (np.floor(values.min()), np.ceil(_data.view_range(values)[1]))
     numbers = high - low + 1
-    step = max(1.0, np.ceil(numbers / _data.MOST_BINS))
+    widest = 1.0 if numbers <= SEPARATE_BARS else _data.bar_width(values, narrowest)
+    step = np.ceil(max(1.0, widest, numbers / _data.MOST_BINS))
     edges = low - 0.5 + step * np.arange(int(np.ceil(numbers / step)) + 1)
     stride = max(1.0, np.ceil(numbers / MOST_COUNTS))
     return np.arange(low, edges[-1], stride), edges

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-import time
-import warnings
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -13,18 +10,11 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.em import observe
 from mixtura.estimators.base import BaseMixture
-from mixtura.estimators.iterated import ignore
 from mixtura.estimators.reading import read
-from mixtura.estimators.resuming import open_checkpoint
-from mixtura.estimators.verbose import printer
-from mixtura.exceptions import SelectionWarning
-from mixtura.kernels.threads import using_threads
 from mixtura.selection.candidates import make_candidates, make_template, tell_columns
-from mixtura.selection.judging import judge
+from mixtura.selection.choosing import choose, warn
 from mixtura.selection.options import check_criterion, check_numbers, check_structures
-from mixtura.selection.sweep import fit_together
 from mixtura.selection.table import Selection
 
 NUMBERS = tuple(range(1, 11))
@@ -179,25 +169,15 @@ class MixtureIC(DensityMixin, BaseEstimator):
         trial = copy.copy(self)  # a failed fit must leave nothing behind
         trial._fit(X, sample_weight)
         self.__dict__ = trial.__dict__
-        if self.selection_.doubts:
-            warnings.warn("; ".join(self.selection_.doubts), SelectionWarning, stacklevel=2)
+        warn(self.selection_, stacklevel=2)
         return self
 
     def _fit(self, X: Any, sample_weight: Any) -> None:
         check_criterion(self.criterion)
         template = make_template(self.estimator)
         estimators = self._make_candidates(template)
-        tried = [[getattr(e, "covariance_type", ""), e.n_components] for e in estimators]
-        deadline = math.inf if template.max_time is None else time.monotonic() + template.max_time
         source = read(self, X, sample_weight, reset=True)
-        with (
-            using_threads(template.n_threads),
-            observe(printer(template.verbose, template.verbose_interval)),
-            observe(template.callback or ignore),
-            open_checkpoint(template, source, warm=False, tried=tried) as checkpoint,
-        ):
-            failures = fit_together(estimators, source, deadline=deadline, checkpoint=checkpoint)
-            self.selection_ = judge(estimators, failures, source, self.criterion)
+        self.selection_ = choose(template, estimators, source, self.criterion)
         self.best_estimator_ = self.selection_.best
         tell_columns(estimators, self)
 

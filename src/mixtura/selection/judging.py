@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from mixtura.estimators.base import BaseMixture
 from mixtura.exceptions import FitError
@@ -55,6 +56,7 @@ def judge(estimators: Sequence[BaseMixture], failures: Sequence[str], source: So
 def _enter(estimator: BaseMixture, failure: str) -> Candidate:
     """Return the row of an estimator, but for what takes a look at the data."""
     row = Candidate(
+        family=estimator._make_model().family.name,
         covariance_type=str(getattr(estimator, "covariance_type", "")),
         n_components=estimator.n_components,
         failure=failure,
@@ -86,8 +88,10 @@ def _is_same(a: Candidate, b: Candidate, d: int) -> bool:
     return _kind(a, d) == _kind(b, d)
 
 
-def _kind(candidate: Candidate, d: int) -> tuple[int, str]:
+def _kind(candidate: Candidate, d: int) -> tuple[int, Any]:
     k, structure = candidate.n_components, candidate.covariance_type
+    if not structure:
+        return k, candidate.estimator._make_model().family
     is_full = (d == 1 and structure in ("diag", "spherical")) or (k == 1 and structure == "tied")
     return k, "full" if is_full else structure
 

@@ -30,7 +30,8 @@ def fit_together(
     Parameters
     ----------
     estimators : sequence of estimators
-        They differ in `n_components` and in the structure of the components only, and are changed in place.
+        They differ in `n_components`, and in structure or family of the components, only; what the first can yield, all
+        can. They are changed in place.
     source : Source
         The rows.
     deadline : float

@@ -17,12 +17,14 @@ CRITERIA = ("bic", "icl", "aic")
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One row of the table: a number of components and a structure, and how its fit went.
+    """One row of the table: a number of components and a structure or family, and how its fit went.
 
     Attributes
     ----------
+    family : str
+        Name of the family of the components.
     covariance_type : str
-        Structure of the covariances; "" for a family that has none.
+        Structure of the covariances; "" for an estimator that has no such option.
     n_components : int
         Number of components.
     loglik : float
@@ -46,6 +48,7 @@ class Candidate:
         The fitted mixture, or the one that could not be fitted.
     """
 
+    family: str
     covariance_type: str
     n_components: int
     loglik: float = math.nan
@@ -61,10 +64,15 @@ class Candidate:
     estimator: Any = field(repr=False, compare=False)
 
     @property
+    def kind(self) -> str:
+        """What it is besides its number of components: the structure, or else the family."""
+        return self.covariance_type or self.family
+
+    @property
     def name(self) -> str:
         """What this is, in words."""
         noun = "component" if self.n_components == 1 else "components"
-        return f"{self.covariance_type} {self.n_components} {noun}".lstrip()
+        return f"{self.kind} {self.n_components} {noun}"
 
 
 COLUMNS = tuple(f.name for f in fields(Candidate) if f.name != "estimator")
@@ -145,7 +153,8 @@ class Selection:
 
     def __str__(self) -> str:
         rows = [_cells(candidate, candidate is self.winner) for candidate in self.ranking]
-        return "\n".join([*_align([_HEADINGS, *rows]), *(f"doubtful: {doubt}" for doubt in self.doubts)])
+        kind = "covariance" if self.winner.covariance_type else "family"
+        return "\n".join([*_align([(kind, *_HEADINGS), *rows]), *(f"doubtful: {doubt}" for doubt in self.doubts)])
 
     __repr__ = __str__
 
@@ -155,13 +164,13 @@ def rank(candidate: Candidate, criterion: str) -> tuple[bool, bool, float]:
     return bool(candidate.failure), candidate.collapsed, getattr(candidate, criterion)
 
 
-_HEADINGS = ("covariance", "components", "loglik", "parameters", *CRITERIA, "reversal", "converged", "")
-_LEFT = {_HEADINGS.index(heading) for heading in ("covariance", "converged", "")}
+_HEADINGS = ("components", "loglik", "parameters", *CRITERIA, "reversal", "converged", "")  # after that of the kind
+_LEFT = {0, *(1 + _HEADINGS.index(heading) for heading in ("converged", ""))}
 
 
 def _cells(candidate: Candidate, won: bool) -> tuple[str, ...]:
     """Write a row of the table."""
-    kind = candidate.covariance_type, str(candidate.n_components)
+    kind = candidate.kind, str(candidate.n_components)
     if candidate.failure:
         return *kind, "", "", "", "", "", "", "", f"not fitted: {candidate.failure}"
     remark = ("<- best " if won else "") + ("collapsed" if candidate.collapsed else "")
