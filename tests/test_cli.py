@@ -18,8 +18,9 @@ pytest.importorskip("rich")
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
-from mixtura import GaussianMixture, load
+from mixtura import HMM, GaussianMixture, MixtureModel, families, load
 from mixtura.cli import main
+from mixtura.cli._main import FAMILIES
 from mixtura.cli._progress import progress
 from mixtura.exceptions import CollapseWarning
 from mixtura.grid import BLOCK_ROWS
@@ -186,14 +187,59 @@ def test_fit_of_counts(run, work):
     assert run("info", "m.json")[0] == 0
 
 
-def test_info_of_other_families_is_refused(run, work):
-    from mixtura import MixtureModel
-    from mixtura.families import Exponential
+def test_every_family_that_needs_only_a_name_has_one():
+    named = {getattr(families, kind)().name.lower().replace(" ", "_").replace("-", "_") for kind in FAMILIES.values()}
+    assert named == set(FAMILIES)
+    needy = {"Categorical", "Product", "ZeroInflated"} | {"Diag", "Full", "Spherical", "Tied"}  # these are structures
+    assert set(FAMILIES.values()) == set(families.__all__) - needy
 
-    MixtureModel(Exponential()).fit([1.0, 2.0]).save("waits.json")
-    code, _, err = run("info", "waits.json")
-    assert code == 1
-    assert "the model is of exponential components, and only gaussian and poisson ones are described here" in err
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_fit_of_every_family(run, work, family):
+    rows = np.random.default_rng(0).beta(2, 3, (200, 2)) + 1e-3
+    if family in ("bernoulli", "multinomial", "negative_binomial", "poisson"):
+        rows = (rows > 0.4).astype(float)
+    np.save("rows.npy", rows)
+    code, out, err = run("fit", "rows.npy", "-k", 2, "--family", family, "-o", "m.json", *FAST)
+    assert (code, err) == (0, "")
+    estimator, kind = load("m.json"), FAMILIES[family]
+    assert type(estimator.model_.family).__name__ == kind
+    described = json.loads(run("info", "m.json", "--json")[1])
+    if family in ("gaussian", "poisson"):
+        assert "(mean ± sd)" in out
+        assert "parameters" not in described
+        return
+    own = estimator.model_.family.attributes(estimator.params_.components)
+    assert {f"{name}_" for name in described["parameters"]} == set(own)
+    for name, values in described["parameters"].items():
+        assert values == own[f"{name}_"].tolist()
+        if own[f"{name}_"].ndim == 2:
+            assert f"{name} 0" in out
+            assert f"{values[1][1]:.5g}" in run("info", "m.json")[1]
+
+
+def test_info_of_parts_and_of_what_makes_no_table(run, work):
+    family = families.Product([families.Exponential(), families.Categorical(3)])
+    MixtureModel(family).fit([[1.0, 0], [3.0, 2]]).save("parts.json")
+    code, out, err = run("info", "parts.json")
+    assert (code, err) == (0, "")
+    assert "parts[0].rates" in out
+    assert "0.5" in out
+    described = json.loads(run("info", "parts.json", "--json")[1])
+    assert described["parameters"] == {"parts": [{"rates": [[0.5]]}, {"probs": [[[0.5, 0.0, 0.5]]]}]}
+
+
+@pytest.mark.parametrize("command", [("info", "chain.json"), ("predict", "chain.json", "line.npy")])
+def test_a_chain_is_refused(run, work, command):
+    HMM(families.Gaussian(), 1).fit([1.0, 2.0, 4.0]).save("chain.json")
+    assert_error(run(*command), "chain.json: is of HMM, expected a mixture")
+
+
+def test_pairs_of_other_families_are_refused_before_the_fit(run, work):
+    pytest.importorskip("matplotlib")
+    result = run("fit", "data.npy", "--family", "student_t", "--plot", "fit.png", "-o", "m.json")
+    assert_error(result, "--plot: several columns are drawn of gaussian components only, not of student_t")
+    assert not (work / "m.json").exists()
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

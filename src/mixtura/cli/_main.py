@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -15,6 +15,19 @@ from mixtura.cli._errors import CommandError, Exit, TerminatedError, one_line
 
 DATA_HELP = "rows and columns of numbers: .npy, .csv, .parquet or .feather files, directories of them, or patterns"
 STRUCTURES = ("full", "tied", "diag", "spherical")
+FAMILIES = {  # those that need no more than a name, and their classes
+    "bernoulli": "Bernoulli",
+    "beta": "Beta",
+    "exponential": "Exponential",
+    "gamma": "Gamma",
+    "gaussian": "Gaussian",
+    "log_normal": "LogNormal",
+    "multinomial": "Multinomial",
+    "negative_binomial": "NegativeBinomial",
+    "poisson": "Poisson",
+    "student_t": "StudentT",
+    "von_mises": "VonMises",
+}
 EPILOG = """\
 exit codes:
   0  done
@@ -84,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_fit, _add_select, _add_predict, _add_info, _add_demo, _add_doctor, _add_warmup):
+    for add in (_add_fit, _add_select, _add_density, _add_predict, _add_info, _add_demo, _add_doctor, _add_warmup):
         command = add(commands)
         command.description = textwrap.fill(command.description or "", 79)
         command.epilog = EPILOG
@@ -112,7 +125,7 @@ def _add_fit(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argument
     )
     fit.add_argument("data", metavar="DATA", nargs="+", help=DATA_HELP)
     fit.add_argument("-k", type=_count, default=1, metavar="K", help="number of components (default: 1)")
-    fit.add_argument("--family", choices=("gaussian", "poisson"), default="gaussian")
+    _add_family(fit)
     fit.add_argument(
         "--covariance",
         choices=STRUCTURES,
@@ -120,6 +133,7 @@ def _add_fit(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argument
     )
     _add_columns(fit)
     _add_fit_options(fit)
+    _add_reg_covar(fit)
     fit.add_argument("-o", dest="output", metavar="MODEL.json", help="write the model to this file")
     fit.add_argument("--plot", metavar="FIT.png", help="draw the fit into a .png, .pdf or .svg file")
     fit.add_argument("--quiet", action="store_true", help="print errors only")
@@ -135,14 +149,8 @@ def _add_select(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argum
         "Nothing is written unless -o or --plot names a file.",
     )
     select.add_argument("data", metavar="DATA", nargs="+", help=DATA_HELP)
-    select.add_argument(
-        "--components",
-        type=_counts,
-        default="1:10",
-        metavar="K,K:K",
-        help="numbers of components, and ranges with both ends, such as 1:4,8 (default: 1:10)",
-    )
-    select.add_argument("--family", choices=("gaussian", "poisson"), default="gaussian")
+    _add_components(select, "1:10")
+    _add_family(select)
     select.add_argument(
         "--covariance",
         dest="covariances",
@@ -150,19 +158,65 @@ def _add_select(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argum
         metavar="A,B",
         help=f"structures of Gaussian components, among {', '.join(STRUCTURES)} (default: all)",
     )
-    select.add_argument(
-        "--criterion", choices=("bic", "icl", "aic"), default="bic", help="the lowest wins (default: bic)"
-    )
     _add_columns(select)
     _add_fit_options(select)
-    select.add_argument("-o", "--output", dest="output", metavar="MODEL.json", help="write the best model to this file")
+    _add_reg_covar(select)
     select.add_argument("--plot", metavar="CURVES.png", help="draw the criterion into a .png, .pdf or .svg file")
-    select.add_argument("--quiet", action="store_true", help="print errors only")
     select.set_defaults(k=1, covariance=None)  # of the estimator that stands for all candidates
     return select
 
 
-def _add_fit_options(fit: argparse.ArgumentParser) -> None:
+def _add_density(commands: argparse._SubParsersAction[_Parser]) -> argparse.ArgumentParser:
+    density = commands.add_parser(
+        "density",
+        help="estimate the density of one column",
+        description="Fit mixtures of several families and numbers of components to one column, all in the same passes "
+        "over it, and print them from the best to the worst. Counts are fitted by families of counts. "
+        "Nothing is written unless -o or --plot names a file.",
+    )
+    density.add_argument("data", metavar="DATA", nargs="+", help=DATA_HELP)
+    _add_components(density, "1:5")
+    density.add_argument(
+        "--families",
+        type=_families,
+        metavar="A,B",
+        help=f"what to try, among {', '.join(FAMILIES)} (default: what suits the values)",
+    )
+    _add_columns(density)
+    _add_fit_options(density, tol=None, max_iter=1000)
+    density.add_argument("--plot", metavar="DENSITY.png", help="draw the best into a .png, .pdf or .svg file")
+    return density
+
+
+def _add_family(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--family",
+        choices=tuple(FAMILIES),
+        default="gaussian",
+        metavar="F",
+        help=f"of the components: {', '.join(FAMILIES)} (default: gaussian)",
+    )
+
+
+def _add_components(command: argparse.ArgumentParser, default: str) -> None:
+    """Add what commands have that choose among candidates."""
+    command.add_argument(
+        "--components",
+        type=_counts,
+        default=default,
+        metavar="K,K:K",
+        help=f"numbers of components, and ranges with both ends, such as 1:4,8 (default: {default})",
+    )
+    command.add_argument(
+        "--criterion", choices=("bic", "icl", "aic"), default="bic", help="the lowest wins (default: bic)"
+    )
+    command.add_argument(
+        "-o", "--output", dest="output", metavar="MODEL.json", help="write the best model to this file"
+    )
+    command.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def _add_fit_options(fit: argparse.ArgumentParser, tol: float | None = 1e-3, max_iter: int = 100) -> None:
     fit.add_argument("--weight", metavar="W", help="column of row weights: 2 counts a row twice")
     inits = ("auto", "kmeans", "k-means++", "random", "random_from_data")
     fit.add_argument("--init", choices=inits, default="auto", help="how to start (default: auto, the best of many)")
@@ -173,15 +227,11 @@ def _add_fit_options(fit: argparse.ArgumentParser) -> None:
     fit.add_argument(
         "--tol",
         type=float,
-        default=1e-3,
-        help="stop when the log-likelihood gains less a row (default: 0.001)",
+        default=tol,
+        help=f"stop when the log-likelihood gains less a row (default: {tol or 'a tenth over all rows'})",
     )
-    fit.add_argument("--max-iter", type=_count, default=100, metavar="N", help="most updates (default: 100)")
     fit.add_argument(
-        "--reg-covar",
-        type=float,
-        metavar="R",
-        help="added to Gaussian variances (default: a thousandth of a row of the data's own covariance)",
+        "--max-iter", type=_count, default=max_iter, metavar="N", help="most updates (default: %(default)s)"
     )
     fit.add_argument(
         "--on-collapse",
@@ -200,6 +250,15 @@ def _add_fit_options(fit: argparse.ArgumentParser) -> None:
     )
     fit.add_argument(
         "--log-json", action="store_true", help="write one line of JSON on standard error for each iteration"
+    )
+
+
+def _add_reg_covar(fit: argparse.ArgumentParser) -> None:
+    fit.add_argument(
+        "--reg-covar",
+        type=float,
+        metavar="R",
+        help="added to Gaussian variances (default: a thousandth of a row of the data's own covariance)",
     )
 
 
@@ -288,8 +347,16 @@ def _counts(text: str) -> list[int]:
 
 
 def _structures(text: str) -> list[str]:
+    return _some_of(STRUCTURES, text)
+
+
+def _families(text: str) -> list[str]:
+    return _some_of(FAMILIES, text)
+
+
+def _some_of(known: Iterable[str], text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in STRUCTURES:
-            raise argparse.ArgumentTypeError(f"expected some of {', '.join(STRUCTURES)}, got {name!r}")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}, got {name!r}")
     return names

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.cli._errors import require
 
 MOST_COMPONENTS = 40  # rows of a table; the lightest of more are left out
 CELL = 10  # least characters of a number with its padding
 
-DESCRIBED = ("gaussian", "poisson")  # whose means and deviations make a table
+BY_MOMENTS = ("gaussian", "poisson")  # families of which means and deviations make a table; of others, parameters do
 
 
 def describe(estimator: Any) -> dict[str, Any]:
@@ -29,10 +29,9 @@ def describe(estimator: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain values only: family, covariance, n_components, columns, weights, means, sds.
+        Plain values only: family, covariance, n_components, columns, weights, and either means and sds or parameters.
     """
     names = getattr(estimator, "feature_names_in_", None)
-    means, sds = _moments(estimator)
     family = estimator.model_.family
     covariance = getattr(family, "covariance", None)
     return {
@@ -42,20 +41,30 @@ def describe(estimator: Any) -> dict[str, Any]:
         "columns": None if names is None else [str(name) for name in names],
         "n_features": int(estimator.n_features_in_),
         "weights": np.asarray(estimator.weights_).tolist(),
-        "means": means.tolist(),
-        "sds": sds.tolist(),
+        **(_moments(estimator) if family.name in BY_MOMENTS else _parameters(estimator)),
     }
 
 
-def _moments(estimator: Any) -> tuple[FloatArray, FloatArray]:
-    """Take the mean and standard deviation (k, d) of each component in each column."""
-    name = estimator.model_.family.name
-    if name not in DESCRIBED:
-        raise ValueError(
-            f"the model is of {name} components, and only {' and '.join(DESCRIBED)} ones are described here: "
-            f"mixtura.load gives it in Python"
-        )
-    if name == "poisson":
+def _parameters(estimator: Any) -> dict[str, Any]:
+    """Return the parameters by name, as `Family.attributes` has them."""
+    return {"parameters": _plain(estimator.model_.family.attributes(estimator.params_.components))}
+
+
+def _plain(value: Any) -> Any:
+    """Return named arrays, and lists of such, as plain values by names without the last underscore."""
+    if isinstance(value, Mapping):
+        return {name.removesuffix("_"): _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else np.asarray(value).tolist()
+
+
+def _moments(estimator: Any) -> dict[str, Any]:
+    """Return the mean and standard deviation (k, d) of each component in each column."""
+    means, sds = _find_moments(estimator)
+    return {"means": means.tolist(), "sds": sds.tolist()}
+
+
+def _find_moments(estimator: Any) -> tuple[FloatArray, FloatArray]:
+    if estimator.model_.family.name == "poisson":
         rates = np.asarray(estimator.rates_, dtype=np.float64)
         return rates, np.sqrt(rates)
     means = np.asarray(estimator.means_, dtype=np.float64)
@@ -94,7 +103,7 @@ def make_console() -> Any:
 
 
 def print_components(description: Mapping[str, Any]) -> None:
-    """Print the table of components: weight, and mean ± standard deviation in as many columns as fit.
+    """Print the table of components: weight, and what is said of each in as many columns as fit.
 
     Parameters
     ----------
@@ -103,10 +112,9 @@ def print_components(description: Mapping[str, Any]) -> None:
     """
     console = make_console()
     weights = np.array(description["weights"])
-    means, sds = np.array(description["means"]), np.array(description["sds"])
-    names = column_names(description)
     shown = np.sort(np.argsort(-weights, kind="stable")[:MOST_COMPONENTS])
-    cells = [_column(means[shown, j], sds[shown, j]) for j in range(len(names))]
+    columns = _moment_columns(description, shown) if "means" in description else _parameter_columns(description, shown)
+    names, cells = list(columns), list(columns.values())
     fit = _how_many_fit(names, cells, console.width)
     table = require("rich.table", "cli").Table(box=require("rich.box", "cli").SIMPLE_HEAD)
     for heading in ("component", "weight", *(_shorten(name) for name in names[:fit])):
@@ -116,10 +124,40 @@ def print_components(description: Mapping[str, Any]) -> None:
     console.print(table)
     left = [f"{len(weights) - len(shown)} lighter components"] if len(shown) < len(weights) else []
     left += [f"{len(names) - fit} more columns"] if fit < len(names) else []
-    if left:
-        console.print(f"(mean ± sd; not shown: {', '.join(left)}; --json has them)", highlight=False)
-    else:
-        console.print("(mean ± sd)", highlight=False)
+    remarks = ["mean ± sd"] if "means" in description else []
+    remarks += [f"not shown: {', '.join(left)}", "--json has them"] if left else []
+    if remarks:
+        console.print(f"({'; '.join(remarks)})", highlight=False)
+
+
+def _moment_columns(description: Mapping[str, Any], shown: IntArray) -> dict[str, list[str]]:
+    """Write mean and standard deviation of these components in each column."""
+    means, sds = np.array(description["means"])[shown], np.array(description["sds"])[shown]
+    return {name: _column(means[:, j], sds[:, j]) for j, name in enumerate(column_names(description))}
+
+
+def _parameter_columns(description: Mapping[str, Any], shown: IntArray) -> dict[str, list[str]]:
+    """Write the parameters of these components, but for matrices: they make no table."""
+    written: dict[str, list[str]] = {}
+    names = column_names(description)
+    for parameter, values in _flat(description["parameters"]):
+        values = values[shown]
+        if values.size == len(shown):
+            written[parameter] = [f"{value:.5g}" for value in values.ravel()]
+        elif values.ndim == 2:
+            for name, column in zip(names, values.T, strict=False):
+                written[f"{parameter} {name}"] = [f"{value:.5g}" for value in column]
+    return written
+
+
+def _flat(parameters: Mapping[str, Any]) -> Iterator[tuple[str, FloatArray]]:
+    """Yield names and arrays (k, ...), those of parts as well."""
+    for name, values in parameters.items():
+        if isinstance(values[0], Mapping):
+            for i, part in enumerate(values):
+                yield from ((f"{name}[{i}].{inner}", value) for inner, value in _flat(part))
+        else:
+            yield name, np.array(values)
 
 
 def column_names(description: Mapping[str, Any]) -> list[str]:

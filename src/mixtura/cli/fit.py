@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from mixtura.cli import _report
-from mixtura.cli._errors import Exit, naming, require
+from mixtura.cli._errors import CommandError, Exit, naming, require
 from mixtura.cli._job import leaving_on_sigterm, logging_json
+from mixtura.cli._main import FAMILIES
 from mixtura.cli._progress import progress
 from mixtura.cli._read import Data, open_data
 from mixtura.cli._write import check_output
@@ -58,6 +59,10 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     quiet = options.quiet or options.json or options.log_json
     with leaving_on_sigterm():
         data = open_data(options.data, split_names(options.columns), options.weight)
+        if plot_path and options.family != "gaussian" and data.source.n_features > 1:
+            raise CommandError(
+                f"--plot: several columns are drawn of gaussian components only, not of {options.family}"
+            )
         with logging_json(data.source.n_rows, wanted=options.log_json):
             report, notes = fit_and_describe(estimator, data, quiet=quiet)
     report |= {"seed": options.seed, "written": options.output, "plot": options.plot}
@@ -225,22 +230,41 @@ def split_names(columns: str | None) -> list[str] | None:
 
 def check_options(options: Namespace, parser: ArgumentParser) -> None:
     """Refuse numbers that cannot be, and options of another family."""
-    if options.family != "gaussian":
+    if getattr(options, "family", "gaussian") != "gaussian":
         for option in ("covariance", "reg_covar"):
             if getattr(options, option) is not None:
                 parser.error(f"--{option.replace('_', '-')} goes with --family gaussian only")
     if options.max_time is not None and not 0 < options.max_time < math.inf:
         parser.error(f"--max-time is {options.max_time:g}; expected a number of seconds above 0")
     for option in ("tol", "reg_covar"):
-        value = getattr(options, option)
+        value = getattr(options, option, None)
         if value is not None and not 0 <= value < math.inf:
             parser.error(f"--{option.replace('_', '-')} is {value:g}; expected a number from 0")
 
 
 def make_estimator(options: Namespace) -> Any:
     """Return the estimator that the options describe."""
-    common = {
-        "n_components": options.k,
+    common = {"n_components": options.k, **fit_options(options)}
+    if options.family != "gaussian":
+        from mixtura import MixtureModel
+
+        return MixtureModel(make_family(options.family), **common)
+    from mixtura import GaussianMixture
+
+    reg_covar = "auto" if options.reg_covar is None else options.reg_covar
+    return GaussianMixture(covariance_type=options.covariance or "full", reg_covar=reg_covar, **common)
+
+
+def make_family(name: str) -> Any:
+    """Return the family of this name."""
+    from mixtura import families
+
+    return getattr(families, FAMILIES[name])()
+
+
+def fit_options(options: Namespace) -> dict[str, Any]:
+    """Return the options that all estimators take."""
+    return {
         "tol": options.tol,
         "max_iter": options.max_iter,
         "n_init": options.n_init,
@@ -251,12 +275,3 @@ def make_estimator(options: Namespace) -> Any:
         "checkpoint": options.checkpoint,
         "max_time": options.max_time,
     }
-    if options.family == "poisson":
-        from mixtura import MixtureModel
-        from mixtura.families import Poisson
-
-        return MixtureModel(Poisson(), **common)
-    from mixtura import GaussianMixture
-
-    reg_covar = "auto" if options.reg_covar is None else options.reg_covar
-    return GaussianMixture(covariance_type=options.covariance or "full", reg_covar=reg_covar, **common)

@@ -50,12 +50,17 @@ def load_model(path: str) -> Any:
     Raises
     ------
     CommandError
-        If it is damaged, or no model file; missing files raise `OSError`.
+        If it is damaged, no model file, or no mixture; missing files raise `OSError`.
     """
     from mixtura import load
+    from mixtura.estimators.base import BaseMixture
 
     try:
-        return load(path)
+        estimator = load(path)
     except ValueError as error:
         text = one_line(error)
         raise CommandError(text if path in text else f"{path}: {text}") from error
+    if not isinstance(estimator, BaseMixture):
+        kind = type(estimator).__name__
+        raise CommandError(f"{path}: is of {kind}, expected a mixture; mixtura.load gives it in Python")
+    return estimator

@@ -6,6 +6,8 @@ import sys
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mixtura.cli import _report
@@ -16,6 +18,7 @@ from mixtura.cli._read import Data, open_data
 from mixtura.cli._write import check_output
 from mixtura.cli.fit import MODELS, PICTURES, check_options, counted, exit_code, make_estimator, split_names
 from mixtura.exceptions import SelectionWarning
+from mixtura.model import Source
 from mixtura.persistence import replacing
 from mixtura.selection import MixtureIC, Selection
 
@@ -38,32 +41,57 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     check_options(options, parser)
     if options.family != "gaussian" and options.covariances is not None:
         parser.error("--covariance goes with --family gaussian only")
-    model_path = check_output(options.output, MODELS) if options.output else None
-    plot_path = check_output(options.plot, PICTURES) if options.plot else None
-    if plot_path:
-        require("matplotlib", "plot")
     chooser = MixtureIC(
         make_estimator(options),
         n_components=options.components,
         covariance_types=options.covariances,
         criterion=options.criterion,
     )
+    return choose_and_report(options, lambda source: chooser.fit(source).selection_, _draw)
+
+
+def _draw(selection: Selection, source: Source, path: Path) -> None:
+    from mixtura import plot
+
+    with replacing(path) as draft:
+        plot.save(plot.CriterionDisplay.compute(selection), draft)
+
+
+def choose_and_report(
+    options: Namespace, choose: Callable[[Source], Selection], draw: Callable[[Selection, Source, Path], None]
+) -> int:
+    """Choose among candidates, write what was asked for, and print the table.
+
+    Parameters
+    ----------
+    options : Namespace
+        The parsed arguments.
+    choose : callable
+        Returns the selection for the rows of a source.
+    draw : callable
+        Draws what was selected into a file.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    model_path = check_output(options.output, MODELS) if options.output else None
+    plot_path = check_output(options.plot, PICTURES) if options.plot else None
+    if plot_path:
+        require("matplotlib", "plot")
     quiet = options.quiet or options.json or options.log_json
     begun = time.perf_counter()
     with leaving_on_sigterm():
         data = open_data(options.data, split_names(options.columns), options.weight)
         with logging_json(data.source.n_rows, wanted=options.log_json):
-            notes = _choose(chooser, data, quiet=quiet)
+            selection, notes = _choose(choose, data, quiet=quiet)
     seconds = time.perf_counter() - begun
-    selection = chooser.selection_
     if model_path:
         with replacing(model_path) as draft:
             selection.best.save(draft)
     if plot_path:
-        from mixtura import plot
-
-        with replacing(plot_path) as draft:
-            plot.save(plot.CriterionDisplay.compute(selection), draft)
+        draw(selection, data.source, plot_path)
     if options.json:
         _report.print_json(_describe(selection, data, options) | {"seconds": seconds, "warnings": notes})
     elif not options.quiet:
@@ -74,17 +102,17 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
     return exit_code(selection.best)
 
 
-def _choose(chooser: MixtureIC, data: Data, *, quiet: bool) -> list[str]:
-    """Fit under a progress bar; return what the user should be warned of besides the doubts, which are in the table."""
+def _choose(choose: Callable[[Source], Selection], data: Data, *, quiet: bool) -> tuple[Selection, list[str]]:
+    """Choose under a progress bar; return what to warn the user of besides the doubts, which are in the table."""
     with (
         naming(data.name),
         warnings.catch_warnings(record=True) as caught,
         progress(data.source.n_rows, quiet=quiet),
     ):
         warnings.simplefilter("always")
-        chooser.fit(data.source)
+        selection = choose(data.source)
     notes = [" ".join(str(w.message).split()) for w in caught if not issubclass(w.category, SelectionWarning)]
-    return list(dict.fromkeys(notes))
+    return selection, list(dict.fromkeys(notes))
 
 
 def _describe(selection: Selection, data: Data, options: Namespace) -> dict[str, Any]:
