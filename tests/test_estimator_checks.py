@@ -9,7 +9,7 @@ distribution or from blobs. The tag for positive input makes some of them non-ne
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mixtura import GaussianMixture, MixtureIC
+from mixtura import GaussianMixture, KMeans, MixtureIC
 
 EXPECTED = {
     "check_fit1d": "a vector is data of one column here, not an error",
@@ -27,6 +27,7 @@ pytestmark = [  # the checks' data are small and their iterations few: these war
 @parametrize_with_checks(
     [
         *(GaussianMixture(covariance_type=structure) for structure in ("full", "tied", "diag", "spherical")),
+        KMeans(n_clusters=3),
         MixtureIC(GaussianMixture(random_state=0), n_components=(1, 2), covariance_types="full"),
     ],
     expected_failed_checks=lambda estimator: EXPECTED,

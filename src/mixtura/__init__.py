@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mixtura import em, families
     from mixtura.estimators.gaussian_mixture import GaussianMixture
     from mixtura.estimators.hmm import HMM
+    from mixtura.estimators.kmeans import KMeans
     from mixtura.estimators.loading import load
     from mixtura.estimators.mixture_model import MixtureModel
     from mixtura.selection import MixtureIC, bootstrap_lrt, fit_density, select
@@ -26,6 +27,7 @@ __all__ = [
     "HMM",
     "GaussianMixture",
     "Histogram",
+    "KMeans",
     "MixtureIC",
     "MixtureModel",
     "Stats",
@@ -46,6 +48,7 @@ _HOMES = {
     "HMM": "mixtura.estimators.hmm",
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
     "Histogram": "mixtura.sources.histogram",
+    "KMeans": "mixtura.estimators.kmeans",
     "MixtureIC": "mixtura.selection",
     "MixtureModel": "mixtura.estimators.mixture_model",
     "Stats": "mixtura.stats",

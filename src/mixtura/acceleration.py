@@ -12,12 +12,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
 from mixtura._types import FloatArray
-from mixtura.model import Event, Model
+from mixtura.model import Event, Model, SmoothModel
 from mixtura.persistence import encode
 
 P = TypeVar("P")
@@ -145,6 +145,7 @@ class QuasiNewton(Ascent):
 
     def propose(self, model: Model[P, Any], here: Evaluated[P], memory: Memory[P] | None) -> Proposal[P]:
         """Return a quasi-Newton step, or the EM update before EM has settled and where such a step cannot be held."""
+        model = _smooth(model)
         point, update, gradient = _look_around(model, here)
         memory = self._take_in(model, here, memory, point, gradient)
         step = _direction(model, here.params, memory, update)
@@ -162,6 +163,7 @@ class QuasiNewton(Ascent):
         """Go to the EM update of the point before, with what the failed step taught."""
         if memory.fallback is None:
             return super().retreat(model, tried, memory)
+        model = _smooth(model)
         fallback, memory = memory.fallback, replace(memory, reach=memory.size / SHRINK, fallback=None)
         if tried is not None and not tried.events:
             point, _, gradient = _look_around(model, tried)
@@ -170,7 +172,7 @@ class QuasiNewton(Ascent):
 
     def _take_in(
         self,
-        model: Model[P, Any],
+        model: SmoothModel[P, Any],
         here: Evaluated[P],
         memory: Memory[P] | None,
         point: FloatArray,
@@ -188,7 +190,7 @@ class QuasiNewton(Ascent):
         return replace(memory, calm=calm)
 
     def _learn(
-        self, model: Model[P, Any], params: P, memory: Memory[P], point: FloatArray, gradient: FloatArray
+        self, model: SmoothModel[P, Any], params: P, memory: Memory[P], point: FloatArray, gradient: FloatArray
     ) -> Memory[P]:
         """Remember the step from the last evaluation to `point`, if the objective bends down along it (formula Q4)."""
         step, turn = point - memory.point, memory.gradient - gradient
@@ -217,14 +219,24 @@ def rises(objective: float, best: float) -> bool:
     return objective >= best - ROUNDING * abs(best)
 
 
-def _look_around(model: Model[P, Any], here: Evaluated[P]) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _smooth(model: Model[P, Any]) -> SmoothModel[P, Any]:
+    """Return a model as one that can be accelerated; raise a `TypeError` for one that has no free coordinates."""
+    if not hasattr(model, "free"):
+        raise TypeError(
+            f"{type(model).__name__} has no free coordinates, which quasi-Newton steps are taken in: fit it without "
+            f"acceleration"
+        )
+    return cast(SmoothModel[P, Any], model)
+
+
+def _look_around(model: SmoothModel[P, Any], here: Evaluated[P]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return point, EM update and gradient of an evaluation, in free coordinates (formula Q2)."""
     point = model.free(here.params)
     update = model.free(here.updated) - point
     return point, update, model.metric(here.params, update)
 
 
-def _direction(model: Model[P, Any], params: P, memory: Memory[P], update: FloatArray) -> FloatArray:
+def _direction(model: SmoothModel[P, Any], params: P, memory: Memory[P], update: FloatArray) -> FloatArray:
     """Return the quasi-Newton step, by the two loops of L-BFGS (formula Q3); without memory it is the EM update."""
     if not len(memory.steps):
         return update

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
-from mixtura._types import Wanted
+import numpy as np
+
+from mixtura._types import Array, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Model, Posterior, RowModel
 from mixtura.stats import Forest, Stats
@@ -23,6 +26,17 @@ def fold_blocks(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool) 
         for block in chunk.split(BLOCK_ROWS):
             forest.insert(0, block.first, model.e_block(params, block.packed()))
     return forest
+
+
+def sum_rows(model: Model[P, S], params: P, rows: Chunk | Array, width: int) -> S:
+    """Return the sums over rows of so many columns, array (n, d) or (n,), or chunk; refuse others."""
+    if not isinstance(rows, Chunk):
+        x = np.asarray(rows)
+        rows = Chunk(x[:, None] if x.ndim == 1 else x)
+    if rows.x.ndim != 2 or rows.x.shape[1] != width:
+        raise ValueError(f"rows of shape {rows.x.shape}, expected (n, {width}): as many columns as the parameters have")
+    compiled = model.compiles(*rows.x.shape)
+    return fold_blocks(model, params, replace(rows, first=0), compiled=compiled).total()
 
 
 def posterior_rows(model: RowModel[P, S], params: P, chunk: Chunk, *, compiled: bool, wanted: Wanted) -> Posterior:

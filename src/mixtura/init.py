@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.blocks import fold_blocks
-from mixtura.families import Diag, Full, Gaussian
+from mixtura.blocks import fold_blocks, posterior_rows
+from mixtura.families import Full, Gaussian
 from mixtura.frame import Frame
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Family, Source
+from mixtura.models.kmeans import KMeans, KMeansParams, one_hot, squared_distances
 from mixtura.models.missing import impute
-from mixtura.models.mixture import COMPILED_WORK, Mixture, MixtureParams
+from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.result import ALONE, Agreement
 from mixtura.sources.labelled import UNKNOWN, LabelledSource
 from mixtura.stats import Forest
@@ -286,10 +287,10 @@ def _nearest_known(
         if component not in centres:
             gain = weight.copy()
             if centres:
-                gain *= _squared_distance(points, np.array(list(centres.values()))).min(axis=1)
+                gain *= squared_distances(points, np.array(list(centres.values()))).min(axis=1)
             centres[component] = points[_draw(gain if gain.any() else weight, 1, rng)[0]]
     nearest = _nearest(points, np.array([centres[component] for component in range(k)]))
-    return _one_hot(np.where(labels == UNKNOWN, nearest, labels), k)
+    return one_hot(np.where(labels == UNKNOWN, nearest, labels), k)
 
 
 def from_points(
@@ -322,33 +323,26 @@ def random(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Genera
 
 def random_from_data(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Assign rows to the nearest of k rows drawn at random."""
-    chosen: list[int] = []
-    for _ in range(k):
-        left = weight.copy()
-        left[chosen] = 0.0
-        chosen += _draw(left, 1, rng).tolist()
-    return _one_hot(_nearest(points, points[chosen]), k)
+    return one_hot(_nearest(points, draw_rows(points, weight, k, rng)), k)
 
 
 def kmeans_plus_plus(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Assign rows to the nearest of k rows drawn far apart."""
-    return _one_hot(_nearest(points, _spread(points, weight, k, rng)), k)
+    return one_hot(_nearest(points, spread_out(points, weight, k, rng)), k)
 
 
 def kmeans(
     points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator, iterations: int = KMEANS_ITERATIONS
 ) -> FloatArray:
     """Assign rows by k-means from rows drawn far apart."""
-    centres = _spread(points, weight, k, rng)
-    labels = _nearest(points, centres)
+    model, rows = KMeans(k), Chunk(points, weight)
+    params = KMeansParams.start(Frame.identity(points.shape[1]), spread_out(points, weight, k, rng))
+    compiled = model.compiles(*points.shape)
     for _ in range(iterations):
-        counts = np.bincount(labels, weight, k)[:, None]
-        sums = np.column_stack([np.bincount(labels, weight * column, k) for column in points.T])
-        centres = np.divide(sums, counts, out=centres, where=counts > 0)
-        before, labels = labels, _nearest(points, centres)
-        if np.array_equal(labels, before):
+        before, (params, _) = params, model.m_step(fold_blocks(model, params, rows, compiled=compiled).total(), params)
+        if model.same(before, params):
             break
-    return _one_hot(labels, k)
+    return one_hot(_nearest(points, params.centres), k)
 
 
 METHODS: dict[str, Method] = {
@@ -366,15 +360,32 @@ def comparable(rows: FloatArray, found: Survey) -> FloatArray:
     return points
 
 
-def _spread(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+def put_in_order(rows: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return rows (n, d) and their weights in an order that depends on the rows alone, whatever order they came in."""
+    order = np.argsort(np.ascontiguousarray(rows).view(f"V{rows.itemsize * rows.shape[1]}")[:, 0], kind="stable")
+    return rows[order], weight[order]
+
+
+def draw_rows(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Draw k different rows in proportion to their weights."""
+    chosen: list[int] = []
+    for _ in range(k):
+        left = weight.copy()
+        left[chosen] = 0.0
+        chosen += _draw(left, 1, rng).tolist()
+    drawn: FloatArray = points[chosen]
+    return drawn
+
+
+def spread_out(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Draw k rows by greedy k-means++ (Arthur & Vassilvitskii 2007): the best of a few candidates each time."""
     candidates = 2 + int(np.log(k))
     chosen = _draw(weight, 1, rng).tolist()
-    nearest = _squared_distance(points, points[chosen])[:, 0]
+    nearest = squared_distances(points, points[chosen])[:, 0]
     while len(chosen) < k:
         gain = weight * nearest
         tried = _draw(gain if gain.any() else weight, candidates, rng)
-        distance = np.minimum(nearest[:, None], _squared_distance(points, points[tried]))
+        distance = np.minimum(nearest[:, None], squared_distances(points, points[tried]))
         best = int(np.argmin(np.einsum("n,nk->k", weight, distance)))
         chosen.append(int(tried[best]))
         nearest = distance[:, best]
@@ -391,27 +402,8 @@ def _draw(weight: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
     return rows
 
 
-def _squared_distance(points: FloatArray, centres: FloatArray) -> FloatArray:
-    """Return (n, k) squared distances, by differences: an expanded square would cancel."""
-    distance = np.empty((len(points), len(centres)))
-    for j, centre in enumerate(centres):
-        gap = points - centre
-        distance[:, j] = np.einsum("nd,nd->n", gap, gap)
-    return distance
-
-
 def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
-    """Return the number of the nearest centre of each row: the most probable of unit normal components."""
-    (k, d), n = centres.shape, len(points)
-    unit = Gaussian(Diag())
-    if n * k * d >= COMPILED_WORK and unit.fused(k, d):
-        theta = unit.with_means(unit.blank(Frame.identity(d), k), centres)
-        return unit.posterior_rows(np.zeros(k), theta, points, "labels").labels
-    labels: IntArray = _squared_distance(points, centres).argmin(axis=1)
-    return labels
-
-
-def _one_hot(labels: IntArray, k: int) -> FloatArray:
-    resp = np.zeros((len(labels), k))
-    resp[np.arange(len(labels)), labels] = 1.0
-    return resp
+    """Return the number of the nearest centre of each row."""
+    model, params = KMeans(len(centres)), KMeansParams.start(Frame.identity(points.shape[1]), centres)
+    compiled = model.compiles(*points.shape)
+    return posterior_rows(model, params, Chunk(points), compiled=compiled, wanted="labels").labels

@@ -146,6 +146,13 @@ class Model(Protocol[P, S]):
     def expected(self, params: P, weight: float = 1.0, /) -> S:
         """Return the statistics, of this total weight, of which `m_step` makes `params`: what it has learnt so far."""
 
+    def decode(self, tree: Any, /) -> P:
+        """Return the parameters that `mixtura.persistence.encode` made a tree of."""
+
+
+class SmoothModel(Model[P, S], Protocol[P, S]):
+    """A model whose parameters have coordinates in which the objective is smooth, so that EM can be accelerated."""
+
     def free(self, params: P, /) -> FloatArray:
         """Return coordinates (q,) without bounds, in which every step is feasible (formula Q1)."""
 
@@ -158,12 +165,16 @@ class Model(Protocol[P, S]):
     def inverse_metric(self, params: P, gradient: FloatArray, /) -> FloatArray:
         """Return the step of which `metric` makes this gradient."""
 
-    def decode(self, tree: Any, /) -> P:
-        """Return the parameters that `mixtura.persistence.encode` made a tree of."""
-
 
 class RowModel(Model[P, S], Protocol[P, S]):
     """A model under which rows are independent, so that each can be judged on its own."""
+
+    @property
+    def family(self) -> Family[Any, Any]:
+        """The family that says which rows there can be."""
+
+    def for_missing(self) -> RowModel[P, Any]:
+        """Return the model for rows that may lack values, or this where these cannot."""
 
     def posterior(self, params: P, x: FloatArray, /) -> tuple[FloatArray, FloatArray]:
         """Return log-densities (n,) and responsibilities (n, k) of rows, by composed NumPy."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
-import math
-import time
 import warnings
 from dataclasses import replace
 from numbers import Integral
@@ -21,16 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray, Wanted
-from mixtura.em import EMResult, Status, drive, observe
-from mixtura.estimators.iterated import Iterated, ignore
+from mixtura.em import EMResult, Status, drive
+from mixtura.estimators.iterated import Iterated, tell_restarts
 from mixtura.estimators.labels import with_labels
 from mixtura.estimators.outcome import best_of, failure, warn
 from mixtura.estimators.prediction import posteriors, write_predictions
 from mixtura.estimators.reading import read, read_sums
-from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.streaming import take_in
 from mixtura.estimators.uncertainty import Inference
-from mixtura.estimators.verbose import printer
 from mixtura.init import Starts
 from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
@@ -41,8 +36,6 @@ from mixtura.search import AUTO, search
 from mixtura.sources.labelled import LabelledSource
 
 POLICIES: dict[str, CollapsePolicy] = {policy.name: policy for policy in (Floor(), Reseed(), Drop(), Raise())}
-
-logger = logging.getLogger(__name__)
 
 
 class BaseMixture(Inference, DensityMixin, Iterated):
@@ -124,22 +117,16 @@ class BaseMixture(Inference, DensityMixin, Iterated):
 
     def _fit(self, X: Any, sample_weight: Any, labels: Any) -> None:
         self._validate_params()
-        deadline = math.inf if self.max_time is None else time.monotonic() + self.max_time
+        deadline = self._deadline()
         if not self.warm_start:
-            for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
-                delattr(self, name)
+            self._forget()
         source = with_labels(read_sums(self, X, sample_weight, reset=not hasattr(self, "params_")), labels, self)
         self._check_enough(source)
         model = self._make_model()
         model_of(source, model)  # refuses a family that has no sums over such data before it is asked about them
         if self._is_warm():
             self._check_same(model, "warm_start")
-        with (
-            using_threads(self.n_threads),
-            observe(printer(self.verbose, self.verbose_interval)),
-            observe(self.callback or ignore),
-            open_checkpoint(self, source, warm=self._is_warm()) as checkpoint,
-        ):
+        with self._running(source, warm=self._is_warm()) as checkpoint:
             rows = rows_of(source)
             found, fitted = self._survey(rows, model)
             resumed = checkpoint is not None and checkpoint.saved is not None
@@ -155,8 +142,7 @@ class BaseMixture(Inference, DensityMixin, Iterated):
                 deadline=deadline,
                 checkpoint=checkpoint,
             )
-        for number, result in enumerate(results):
-            logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
+        tell_restarts(results)
         self._publish(model, best_of(results, model, self.tol))
         self._tell_missing(found)
 

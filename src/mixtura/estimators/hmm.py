@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from numbers import Integral, Real
@@ -20,21 +18,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray
-from mixtura.em import EMResult, State, Status, drive, observe
+from mixtura.em import EMResult, State, Status, drive
 from mixtura.estimators.emissions import by_their_names, fixed_fields, with_given
-from mixtura.estimators.iterated import QUASI_NEWTON, Iterated, ignore
+from mixtura.estimators.iterated import QUASI_NEWTON, Iterated, tell_restarts
 from mixtura.estimators.outcome import highest, tell
-from mixtura.estimators.resuming import open_checkpoint
 from mixtura.estimators.sequences import read_sequences
-from mixtura.estimators.verbose import printer
 from mixtura.exceptions import CollapseWarning
 from mixtura.grid import BLOCK_ROWS, Chunk, Sequences
 from mixtura.kernels.threads import using_threads
 from mixtura.models.hmm import DirichletPrior, HiddenMarkov, HMMParams, check_probabilities
 from mixtura.models.mixture import Mixture
 from mixtura.sources.sequences import SequenceSource
-
-logger = logging.getLogger(__name__)
 
 
 class HMM(Iterated):
@@ -188,9 +182,8 @@ class HMM(Iterated):
 
     def _fit(self, X: Any, lengths: Any, sample_weight: Any) -> None:
         self._validate_params()
-        deadline = math.inf if self.max_time is None else time.monotonic() + self.max_time
-        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
-            delattr(self, name)
+        deadline = self._deadline()
+        self._forget()
         source = read_sequences(self, X, lengths, sample_weight, reset=True)
         model = self._make_model()
         if source.n_positive < self.n_states:
@@ -198,12 +191,7 @@ class HMM(Iterated):
                 f"Expected n_samples >= n_states but got n_states = {self.n_states}, n_samples = {source.n_positive} "
                 f"(rows of weight 0 do not count)"
             )
-        with (
-            using_threads(self.n_threads),
-            observe(printer(self.verbose, self.verbose_interval)),
-            observe(self.callback or ignore),
-            open_checkpoint(self, source, warm=False) as checkpoint,
-        ):
+        with self._running(source, warm=False) as checkpoint:
             tolerant = model.for_missing()
             found = init.survey(source.rows, tolerant.family)
             fitted = tolerant if found.n_missing else model
@@ -218,8 +206,7 @@ class HMM(Iterated):
                 deadline=deadline,
                 checkpoint=checkpoint,
             )
-        for number, result in enumerate(results):
-            logger.info("restart %d, after %d iterations: %s", number, result.n_iter, result.status.message)
+        tell_restarts(results)
         self._publish(model, highest(results))
 
     def _make_starts(

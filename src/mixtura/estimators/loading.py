@@ -27,6 +27,7 @@ OF_THE_RUN = {"callback", "checkpoint", "max_time"}  # options of one fit, not o
 _ESTIMATORS = {
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
     "HMM": "mixtura.estimators.hmm",
+    "KMeans": "mixtura.estimators.kmeans",
     "MixtureModel": "mixtura.estimators.mixture_model",
 }
 
@@ -88,7 +89,7 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    GaussianMixture, MixtureModel or HMM
+    GaussianMixture, MixtureModel, HMM or KMeans
         Fitted; `random_state` is kept if it was a number.
 
     Raises

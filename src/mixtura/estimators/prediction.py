@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from mixtura import init
 from mixtura._types import Array, IntArray, Wanted
 from mixtura.blocks import posterior_rows
 from mixtura.grid import Chunk
-from mixtura.model import Posterior, Source
+from mixtura.model import Posterior, RowModel, Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.sinks import Write, open_sink
+
+P = TypeVar("P")
 
 PIECE_VALUES = 1 << 22  # responsibilities that are held at a time on the way to a file
 
@@ -32,7 +34,7 @@ class Summary:
 
 
 def posteriors(
-    source: Source, model: Mixture[Any], params: MixtureParams[Any], wanted: Wanted, most: int | None = None
+    source: Source, model: RowModel[P, Any], params: P, wanted: Wanted, most: int | None = None
 ) -> Iterator[Posterior]:
     """Yield what is wanted of the rows of `source`, at most so many at a time; refuse values that cannot be."""
     step = partial(_step, model, params, n_rows=source.n_rows, wanted=wanted)
@@ -45,9 +47,9 @@ def posteriors(
 
 
 def _step(
-    model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, n_rows: int, wanted: Wanted
+    model: RowModel[P, Any], params: P, chunk: Chunk, *, n_rows: int, wanted: Wanted
 ) -> tuple[Posterior, init.Bad | None]:
-    """Return what a mixture knows of each row of a chunk, of `n_rows` in all, and the first value that cannot be."""
+    """Return what a model knows of each row of a chunk, of `n_rows` in all, and the first value that cannot be."""
     d = chunk.x.shape[1]
     compiled = model.compiles(n_rows, d)
     found = posterior_rows(model, params, chunk, compiled=compiled, wanted=wanted)

@@ -128,11 +128,11 @@ def _tuple_type(length: int) -> Any:
     return types.UniTuple(vec8, length)
 
 
-def _is_tuple(value: Any) -> bool:
+def is_panel(value: Any) -> bool:
     return isinstance(value, types.UniTuple) and value.dtype == vec8
 
 
-def _pack(builder: Any, rows: Iterable[Code]) -> Code:
+def pack_panel(builder: Any, rows: Iterable[Code]) -> Code:
     rows = list(rows)
     packed = ir.Constant(ir.ArrayType(VEC, len(rows)), ir.Undefined)
     for p, row in enumerate(rows):
@@ -140,11 +140,11 @@ def _pack(builder: Any, rows: Iterable[Code]) -> Code:
     return packed
 
 
-def _unpack(builder: Any, rows: Code) -> list[Code]:
+def unpack_panel(builder: Any, rows: Code) -> list[Code]:
     return [builder.extract_value(rows, p) for p in range(rows.type.count)]
 
 
-def _numbers(context: Any, builder: Any, array_type: Any, array: Code, index: list[Code], count: int) -> list[Code]:
+def numbers_of(context: Any, builder: Any, array_type: Any, array: Code, index: list[Code], count: int) -> list[Code]:
     """Load `count` numbers of a row of an array from the index on."""
     start = address(context, builder, array_type, array, tuple(index), [1] * (len(index) - 1) + [count])
     places = (builder.gep(start, [I64(p)], inbounds=True, source_etype=F64) for p in range(count))
@@ -179,8 +179,8 @@ def _type_spread(shape: Any, a: Any, i: Any) -> Any:
 @lower_builtin(spread, ShapeType, types.Array, types.intp)
 def _emit_spread(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     shape = sig.args[0].shape
-    numbers = _numbers(context, builder, sig.args[1], values[1], [values[2]], shape.rows)
-    return _pack(builder, (emit_splat(builder, number) for number in numbers for _ in range(shape.vectors)))
+    numbers = numbers_of(context, builder, sig.args[1], values[1], [values[2]], shape.rows)
+    return pack_panel(builder, (emit_splat(builder, number) for number in numbers for _ in range(shape.vectors)))
 
 
 def spread_strip(shape: Shape, x: float) -> Panel:
@@ -195,7 +195,7 @@ def _type_spread_strip(shape: Any, x: Any) -> Any:
 
 @lower_builtin(spread_strip, ShapeType, types.float64)
 def _emit_spread_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    return _pack(builder, [emit_splat(builder, values[1])] * sig.args[0].shape.vectors)
+    return pack_panel(builder, [emit_splat(builder, values[1])] * sig.args[0].shape.vectors)
 
 
 def load_panel(shape: Shape, a: Array, i: int, j: int) -> Panel:
@@ -211,7 +211,7 @@ def _type_load_panel(shape: Any, a: Any, i: Any, j: Any) -> Any:
 @lower_builtin(load_panel, ShapeType, types.Array, types.intp, types.intp)
 def _emit_load_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     places = _places(context, builder, sig.args[1], values[1:], sig.args[0].shape)
-    return _pack(builder, (builder.load(place, align=8, typ=VEC) for place in places))
+    return pack_panel(builder, (builder.load(place, align=8, typ=VEC) for place in places))
 
 
 def load_strip(shape: Shape, a: Array, i: int, j: int) -> Panel:
@@ -228,7 +228,7 @@ def _type_load_strip(shape: Any, a: Any, i: Any, j: Any) -> Any:
 def _emit_load_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     row = Shape(1, sig.args[0].shape.vectors)
     places = _places(context, builder, sig.args[1], values[1:], row)
-    return _pack(builder, (builder.load(place, align=8, typ=VEC) for place in places))
+    return pack_panel(builder, (builder.load(place, align=8, typ=VEC) for place in places))
 
 
 def store_panel(shape: Shape, a: Array, i: int, j: int, rows: Panel) -> None:
@@ -238,7 +238,7 @@ def store_panel(shape: Shape, a: Array, i: int, j: int, rows: Panel) -> None:
 
 
 def _writable(a: Any, rows: Any, what: str) -> None:
-    if not a.mutable or not _is_tuple(rows):
+    if not a.mutable or not is_panel(rows):
         raise NumbaTypeError(f"{what} wants a writable array and a panel, not {a} and {rows}")
 
 
@@ -252,7 +252,7 @@ def _type_store_panel(shape: Any, a: Any, i: Any, j: Any, rows: Any) -> Any:
 @lower_builtin(store_panel, ShapeType, types.Array, types.intp, types.intp, types.UniTuple)
 def _emit_store_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     places = _places(context, builder, sig.args[1], values[1:4], sig.args[0].shape)
-    for place, row in zip(places, _unpack(builder, values[4]), strict=True):
+    for place, row in zip(places, unpack_panel(builder, values[4]), strict=True):
         builder.store(row, place, align=8)
     return context.get_dummy_value()
 
@@ -273,7 +273,7 @@ def _type_store_strip(a: Any, i: Any, j: Any, strip: Any) -> Any:
 @lower_builtin(store_strip, types.Array, types.intp, types.intp, types.UniTuple)
 def _emit_store_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     places = _places(context, builder, sig.args[0], values[:3], Shape(1, sig.args[3].count))
-    for place, v in zip(places, _unpack(builder, values[3]), strict=True):
+    for place, v in zip(places, unpack_panel(builder, values[3]), strict=True):
         builder.store(v, place, align=8)
     return context.get_dummy_value()
 
@@ -290,7 +290,7 @@ def outer(a: Array, s: int, i: int, strip: Panel, rows: Panel) -> Panel:
 @typing_rule(outer)
 def _type_outer(a: Any, s: Any, i: Any, strip: Any, rows: Any) -> Any:
     index = typed_index(a, (s, i))
-    if not (_is_tuple(strip) and _is_tuple(rows)):
+    if not (is_panel(strip) and is_panel(rows)):
         raise NumbaTypeError(f"outer wants a strip and a panel, not {strip} and {rows}")
     return signature(rows, a, *index, strip, rows)
 
@@ -298,9 +298,9 @@ def _type_outer(a: Any, s: Any, i: Any, strip: Any, rows: Any) -> Any:
 @lower_builtin(outer, types.Array, types.intp, types.intp, types.UniTuple, types.UniTuple)
 def _emit_outer(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     array, s, i, strip, rows = values
-    vectors = _unpack(builder, strip)
-    numbers = _numbers(context, builder, sig.args[0], array, [s, i], sig.args[4].count // len(vectors))
-    return _pack(builder, _multiply(builder, numbers, vectors, _unpack(builder, rows)))
+    vectors = unpack_panel(builder, strip)
+    numbers = numbers_of(context, builder, sig.args[0], array, [s, i], sig.args[4].count // len(vectors))
+    return pack_panel(builder, _multiply(builder, numbers, vectors, unpack_panel(builder, rows)))
 
 
 def _multiply(builder: Any, numbers: list[Code], vectors: list[Code], rows: list[Code]) -> list[Code]:
@@ -321,7 +321,7 @@ def corner(shape: Shape, a: Array, s: int, b: Array, i: int, j: int, rows: Panel
 
 @typing_rule(corner)
 def _type_corner(shape: Any, a: Any, s: Any, b: Any, i: Any, j: Any, rows: Any) -> Any:
-    if not _is_tuple(rows):
+    if not is_panel(rows):
         raise NumbaTypeError(f"corner wants a panel, not {rows}")
     return signature(rows, shape, a, *typed_index(a, (s, s))[:1], b, *typed_index(b, (i, j)), rows)
 
@@ -330,16 +330,16 @@ def _type_corner(shape: Any, a: Any, s: Any, b: Any, i: Any, j: Any, rows: Any) 
 def _emit_corner(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     shape = sig.args[0].shape
     _, a, s, b, i, j, rows = values
-    sums = _unpack(builder, rows)
+    sums = unpack_panel(builder, rows)
     for t in range(shape.rows):
         index = (builder.add(i, I64(t), flags=["nsw"]), j)
         places = _places(context, builder, sig.args[3], (b, *index), Shape(1, shape.vectors))
         vectors = [builder.load(place, align=8, typ=VEC) for place in places]
         row = [builder.add(s, I64(t), flags=["nsw"]), I64(t)]
-        numbers = _numbers(context, builder, sig.args[1], a, row, shape.rows - t)
+        numbers = numbers_of(context, builder, sig.args[1], a, row, shape.rows - t)
         done = t * shape.vectors
         sums = sums[:done] + _multiply(builder, numbers, vectors, sums[done:])
-    return _pack(builder, sums)
+    return pack_panel(builder, sums)
 
 
 def less_squares(rows: Panel, strip: Panel) -> Panel:
@@ -357,10 +357,10 @@ def _type_less_squares(rows: Any, strip: Any) -> Any:
 
 @lower_builtin(less_squares, types.UniTuple, types.UniTuple)
 def _emit_less_squares(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    rows, left = (_unpack(builder, value) for value in values)
+    rows, left = (unpack_panel(builder, value) for value in values)
     for p, row in enumerate(rows):
         left[p % len(left)] = emit_fma(builder, builder.fneg(row), row, left[p % len(left)])
-    return _pack(builder, left)
+    return pack_panel(builder, left)
 
 
 def circle(v: Vector, rows: Panel) -> Panel:
@@ -377,7 +377,9 @@ def _type_circle(v: Any, rows: Any) -> Any:
 def _emit_circle(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     v, rows = values
     turned = (_shuffle(builder, v, v, [(q + t) % LANES for q in range(LANES)]) for t in range(CIRCLE))
-    return _pack(builder, (emit_fma(builder, v, w, row) for w, row in zip(turned, _unpack(builder, rows), strict=True)))
+    return pack_panel(
+        builder, (emit_fma(builder, v, w, row) for w, row in zip(turned, unpack_panel(builder, rows), strict=True))
+    )
 
 
 def _shuffle(builder: Any, v: Code, w: Code, order: list[int]) -> Code:
@@ -396,11 +398,11 @@ def _type_flip(rows: Any) -> Any:
 
 @lower_builtin(flip, types.UniTuple)
 def _emit_flip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    rows = _unpack(builder, values[0])
+    rows = unpack_panel(builder, values[0])
     for half in (1, 2, 4):  # exchange the off-diagonal squares of this size, in all squares of twice the size
         lower = [q if not q & half else LANES + q - half for q in range(LANES)]
         upper = [q + half if not q & half else LANES + q for q in range(LANES)]
         pairs = [(p, p + half) for p in range(LANES) if not p & half]
         for p, q in pairs:
             rows[p], rows[q] = _shuffle(builder, rows[p], rows[q], lower), _shuffle(builder, rows[p], rows[q], upper)
-    return _pack(builder, rows)
+    return pack_panel(builder, rows)

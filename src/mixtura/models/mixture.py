@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
-from mixtura.blocks import fold_blocks
+from mixtura.blocks import sum_rows
 from mixtura.families.linalg import is_occupied
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Event, EventKind, Family, Posterior, Suspicious
@@ -109,15 +109,8 @@ class Mixture(Generic[T]):
         ValueError
             If the rows have another number of columns than the parameters.
         """
-        if not isinstance(rows, Chunk):
-            x = np.asarray(rows)
-            rows = Chunk(x[:, None] if x.ndim == 1 else x)
-        d = self.row_width(params)
-        if rows.x.ndim != 2 or rows.x.shape[1] != d:
-            raise ValueError(f"rows of shape {rows.x.shape}, expected (n, {d}): as many columns as the parameters have")
         exact = replace(params, sparse=False)  # nobody may be there to ask `refine`
-        compiled = self.compiles(*rows.x.shape)
-        return fold_blocks(self, exact, replace(rows, first=0), compiled=compiled).total()
+        return sum_rows(self, exact, rows, self.row_width(params))
 
     def row_width(self, params: MixtureParams[T]) -> int:
         """Return how many numbers a row is."""
