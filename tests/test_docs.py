@@ -98,6 +98,16 @@ def test_answers(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
+def test_kmeans(tmp_path, monkeypatch, capsys):
+    names = run_page("kmeans.md", tmp_path, monkeypatch)
+    found = names["fit"].cluster_centers_
+    order = [np.abs(found - centre).sum(axis=1).argmin() for centre in names["truth"]]
+    np.testing.assert_allclose(found[order], names["truth"], atol=0.15)
+    written = np.load(tmp_path / "clusters.npy")
+    assert (written["label"] == names["labels"]).all()
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
 def test_missing(tmp_path, monkeypatch, capsys):
     names = run_page("missing.md", tmp_path, monkeypatch)
     np.testing.assert_allclose(np.sort(names["gm"].means_[:, 0]), [0, 4], atol=0.2)

@@ -14,6 +14,7 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.blocks import fold_blocks, posterior_rows
+from mixtura.draws import draw, draw_rows, spread_out
 from mixtura.families import Full, Gaussian
 from mixtura.frame import Frame
 from mixtura.grid import BLOCK_ROWS, Chunk
@@ -288,7 +289,7 @@ def _nearest_known(
             gain = weight.copy()
             if centres:
                 gain *= squared_distances(points, np.array(list(centres.values()))).min(axis=1)
-            centres[component] = points[_draw(gain if gain.any() else weight, 1, rng)[0]]
+            centres[component] = points[draw(gain if gain.any() else weight, 1, rng)[0]]
     nearest = _nearest(points, np.array([centres[component] for component in range(k)]))
     return one_hot(np.where(labels == UNKNOWN, nearest, labels), k)
 
@@ -358,48 +359,6 @@ def comparable(rows: FloatArray, found: Survey) -> FloatArray:
     reach = float(np.maximum(found.high - found.centre, found.centre - found.low).max())
     points: FloatArray = (rows - found.centre) / (reach if reach > 0 else 1.0)
     return points
-
-
-def put_in_order(rows: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return rows (n, d) and their weights in an order that depends on the rows alone, whatever order they came in."""
-    order = np.argsort(np.ascontiguousarray(rows).view(f"V{rows.itemsize * rows.shape[1]}")[:, 0], kind="stable")
-    return rows[order], weight[order]
-
-
-def draw_rows(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
-    """Draw k different rows in proportion to their weights."""
-    chosen: list[int] = []
-    for _ in range(k):
-        left = weight.copy()
-        left[chosen] = 0.0
-        chosen += _draw(left, 1, rng).tolist()
-    drawn: FloatArray = points[chosen]
-    return drawn
-
-
-def spread_out(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
-    """Draw k rows by greedy k-means++ (Arthur & Vassilvitskii 2007): the best of a few candidates each time."""
-    candidates = 2 + int(np.log(k))
-    chosen = _draw(weight, 1, rng).tolist()
-    nearest = squared_distances(points, points[chosen])[:, 0]
-    while len(chosen) < k:
-        gain = weight * nearest
-        tried = _draw(gain if gain.any() else weight, candidates, rng)
-        distance = np.minimum(nearest[:, None], squared_distances(points, points[tried]))
-        best = int(np.argmin(np.einsum("n,nk->k", weight, distance)))
-        chosen.append(int(tried[best]))
-        nearest = distance[:, best]
-    spread: FloatArray = points[chosen]
-    return spread
-
-
-def _draw(weight: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
-    """Draw row numbers in proportion to `weight`; never one of weight 0."""
-    cumulative = np.cumsum(weight)
-    drawn = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
-    last = int(np.flatnonzero(weight)[-1])
-    rows: IntArray = np.minimum(drawn, last)
-    return rows
 
 
 def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:

@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from mixtura import draws
 from mixtura import init as starts
 from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.em import EMResult, State, Status, drive, evaluate
@@ -204,7 +205,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         random = check_random_state(self.random_state)
         for _ in range(1 if given else self._n_restarts()):
             rng = np.random.default_rng(random.randint(np.iinfo(np.int32).max))
-            rows, weight = starts.put_in_order(*source.sample(size, rng))
+            rows, weight = draws.put_in_order(*source.sample(size, rng))
             if len(rows) < self.n_clusters:
                 raise ValueError(
                     f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters} (rows of weight 0 do not count)"
@@ -213,7 +214,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
                 centres = self.init if given else self.init(rows, self.n_clusters, random)
                 yield KMeansParams.start(frame, frame.enter(self._check_centres(centres, source.n_features)))
             else:
-                draw = starts.spread_out if self.init == SPREAD else starts.draw_rows
+                draw = draws.spread_out if self.init == SPREAD else draws.draw_rows
                 yield KMeansParams.start(frame, draw(frame.enter(rows), weight, self.n_clusters, rng))
 
     def _n_restarts(self) -> int:

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from mixtura.grid import Chunk
-from mixtura.kernels import gaussian_diag, gaussian_full, gaussian_missing, gaussian_narrow, gaussian_tied, markov
+from mixtura.kernels import (
+    gaussian_diag,
+    gaussian_full,
+    gaussian_missing,
+    gaussian_narrow,
+    gaussian_tied,
+    markov,
+    nearest,
+)
 from mixtura.kernels.cells import tally_rows
 
 
@@ -26,6 +34,9 @@ def warm_up() -> Iterator[str]:
         list(kernel.e_blocks(Chunk(x), unit, peaks, *density))
         kernel.posterior_rows(x, *density, wanted="labels")
         yield name
+    list(nearest.e_blocks(Chunk(x), *frame, unit))
+    nearest.assign_rows(x, *frame, unit, wanted="labels")
+    yield "k-means"
     components = (*frame, np.eye(d)[None], unit, peaks, np.zeros(d))
     list(gaussian_missing.e_blocks(Chunk(x), unit, 1, *components))
     gaussian_missing.posterior_rows(x, *components, wanted="labels")

@@ -1,0 +1,53 @@
+"""Draws of rows, to start from: at random, or far apart.
+
+They go by the inverse of the cumulative weights, so a row of weight w is drawn as w copies of it would be.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixtura._types import FloatArray, IntArray
+from mixtura.models.kmeans import squared_distances
+
+
+def put_in_order(rows: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return rows (n, d) and their weights in an order that depends on the rows alone, whatever order they came in."""
+    order = np.argsort(np.ascontiguousarray(rows).view(f"V{rows.itemsize * rows.shape[1]}")[:, 0], kind="stable")
+    return rows[order], weight[order]
+
+
+def draw_rows(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Draw k different rows in proportion to their weights."""
+    chosen: list[int] = []
+    for _ in range(k):
+        left = weight.copy()
+        left[chosen] = 0.0
+        chosen += draw(left, 1, rng).tolist()
+    drawn: FloatArray = points[chosen]
+    return drawn
+
+
+def spread_out(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Draw k rows by greedy k-means++ (Arthur & Vassilvitskii 2007): the best of a few candidates each time."""
+    candidates = 2 + int(np.log(k))
+    chosen = draw(weight, 1, rng).tolist()
+    nearest = squared_distances(points, points[chosen])[:, 0]
+    while len(chosen) < k:
+        gain = weight * nearest
+        tried = draw(gain if gain.any() else weight, candidates, rng)
+        distance = np.minimum(nearest[:, None], squared_distances(points, points[tried]))
+        best = int(np.argmin(np.einsum("n,nk->k", weight, distance)))
+        chosen.append(int(tried[best]))
+        nearest = distance[:, best]
+    spread: FloatArray = points[chosen]
+    return spread
+
+
+def draw(weight: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
+    """Draw row numbers in proportion to `weight`; never one of weight 0."""
+    cumulative = np.cumsum(weight)
+    drawn = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
+    last = int(np.flatnonzero(weight)[-1])
+    rows: IntArray = np.minimum(drawn, last)
+    return rows
