@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,9 +11,10 @@ from typing import Self
 import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray
+from mixtura.arena import Arena
 
 BLOCK_ROWS = 1024  # some tiles of a kernel; few enough that 50,000 rows keep 48 cores busy
-BLOCK_STEPS = 1 << 13  # rows of a block of sequences, at least: so many that what Python does with it does not count
+BLOCK_STEPS = 1 << 14  # rows of a block of sequences, at least: so many that what Python does with it does not count
 CHUNK_ROWS = 1 << 20  # rows that a source of more hands out at a time
 
 
@@ -78,9 +80,12 @@ class Sequences(Chunk):
         Weights of the sequences; None stands for ones.
     lengths : (m,) array
         Rows of each sequence; together those of `x`.
+    idle : deque of Arena
+        Memory for the E-step on a block, from one pass to the next.
     """
 
     lengths: IntArray = field(kw_only=True)
+    idle: deque[Arena] = field(kw_only=True, default_factory=deque)
 
     @cached_property
     def starts(self) -> IntArray:
@@ -102,7 +107,7 @@ class Sequences(Chunk):
     def _sequences(self, begin: int, end: int, first: int) -> Sequences:
         weight = None if self.weight is None else self.weight[begin:end]
         x = self.x[self.starts[begin] : self.starts[end]]
-        return Sequences(x, weight, first, lengths=self.lengths[begin:end])
+        return Sequences(x, weight, first, lengths=self.lengths[begin:end], idle=self.idle)
 
     def total(self, values: FloatArray) -> FloatArray:
         """Return the weighted sum of `values` (m,) of sequences, and the total weight of their rows."""

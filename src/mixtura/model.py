@@ -281,6 +281,12 @@ class Family(Protocol[T, M]):
     def weighted_sums(self, theta: T, x: FloatArray, resp: FloatArray, /) -> M:
         """Run the kernel of `suffstats`: for responsibilities that are not those of a mixture."""
 
+    def scaled_densities(self, theta: T, x: FloatArray, /) -> tuple[FloatArray, FloatArray]:
+        """Run the kernel of `log_density` for states: densities (n, k8) over the largest, and its logarithm (n,).
+
+        Zeros after the k-th make up whole vectors of eight.
+        """
+
     def posterior_rows(self, log_weights: FloatArray, theta: T, x: Array, wanted: Wanted, /) -> Posterior:
         """Run the kernel of the posterior over rows."""
 

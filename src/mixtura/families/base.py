@@ -84,6 +84,10 @@ class Composed(ABC, Generic[T]):
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError(f"the {self.name} family has no compiled kernel")
 
+    def scaled_densities(self, theta: T, x: FloatArray) -> Any:
+        """Refuse: there is no compiled kernel."""
+        raise NotImplementedError(f"the {self.name} family has no compiled kernel")
+
     def posterior_rows(self, log_weights: FloatArray, theta: T, x: Any, wanted: Wanted) -> Any:
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError(f"the {self.name} family has no compiled kernel")

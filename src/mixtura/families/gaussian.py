@@ -137,12 +137,25 @@ class Gaussian(GaussianInformation):
 
     def weighted_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
         """Return the same by a compiled kernel, for responsibilities that no kernel of a mixture finds."""
-        from mixtura.kernels import markov
+        from mixtura.kernels import states
 
-        band = theta.means.shape[1] if self.covariance.correlated else 0
-        found = markov.moments(x, theta.frame.shift, theta.frame.scale, resp, theta.pivot, band)
+        found = states.moments(x, theta.frame.shift, theta.frame.scale, resp, theta.pivot, self._band(theta))
         sums: Sums = self.covariance.gather(*found)
         return sums
+
+    def scaled_densities(self, theta: GaussianParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return densities in each component by a compiled kernel, (n, k8), and what logarithms (n,) were taken out."""
+        from mixtura.kernels import states
+
+        factors = self.covariance.expand_factors(theta.factors, *theta.means.shape)
+        frame = theta.frame
+        return states.scaled_densities(
+            x, frame.shift, frame.scale, theta.means, factors, self._band(theta), self.log_peaks(theta)
+        )
+
+    def _band(self, theta: GaussianParams) -> int:
+        """Return how far from the diagonal covariances have entries."""
+        return theta.means.shape[1] if self.covariance.correlated else 0
 
     def expected(self, theta: GaussianParams, counts: FloatArray) -> Sums:
         """Return the sums about the pivot of which `update` makes `theta` (formula B1)."""

@@ -122,6 +122,13 @@ class IncompleteGaussian(Gaussian):
         spread = self.covariance.expand(completion.spread, k, len(pattern.rest))
         return y, part @ spread @ np.swapaxes(part, 1, 2)
 
+    def scaled_densities(self, theta: GaussianParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return densities over their sum, (n, k8), and the logarithm (n,) of that, by the kernel of the posterior."""
+        from mixtura.kernels import states
+
+        found = self.posterior_rows(np.zeros(len(theta.means)), theta, x, "shares")
+        return states.widened(found.resp), found.loglik
+
     def weighted_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
         """Return the sums piece by piece: the kernel has none for responsibilities from elsewhere."""
         sums: Sums = sum_pieces(self, theta, x, resp)

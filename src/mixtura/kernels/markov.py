@@ -1,7 +1,7 @@
 """Forward and backward over sequences of a hidden Markov chain, scaled at each step, and the most probable path.
 
-Vectors run over states. Of a sequence nothing is kept but two numbers a step and state: the emissions, and what
-becomes of them the probabilities of the states. Transitions are summed as they are found. Formulas H2 to H6.
+Vectors run over states. Of a sequence nothing is kept but two numbers a step and state. Transitions are summed as they
+are found. Chains of few states are in `markov_narrow`. Formulas H2 to H6.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import math
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.grid import BLOCK_ROWS
+from mixtura.arena import lined
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
+from mixtura.kernels.markov_narrow import smooth_narrow
 from mixtura.kernels.simd import fma, hsum, load, splat, store
-from mixtura.kernels.tile import VECTOR, clear, constant, padded, up_to
+from mixtura.kernels.tile import VECTOR, clear, constant, padded
 
 TOO_SMALL = 1e-200  # a step of less probability has lost digits, or soon will: such a sequence wants logarithms
 FOLD = 1e-100  # a product of probabilities is taken the logarithm of before it is less than this times `TOO_SMALL`
@@ -41,7 +42,6 @@ def spread(
 @jit
 def forward(
     emission: FloatArray,  # IN (n, k8)
-    top: FloatArray,  # IN (n,)
     begin: int,
     end: int,
     k: int,
@@ -51,7 +51,7 @@ def forward(
 ) -> float:
     """Return the log-likelihood of a sequence; NaN where its numbers become too small (formula H2)."""
     k8 = start.shape[0]
-    loglik, lost, product = 0.0, 0.0, 1.0
+    loglik, product = 0.0, 1.0
     for t in range(begin, end):
         total = splat(0.0)
         for s in range(0, k8, 8):
@@ -65,14 +65,10 @@ def forward(
         inverse = splat(1.0 / share)
         for s in range(0, k8, 8):
             store(resp, t, s, load(resp, t, s) * inverse)
-        term = top[t] - lost  # Kahan's sum: a million steps lose no more than one
         if product < FOLD:
-            term += math.log(product)
+            loglik += math.log(product)
             product = 1.0
         product *= share
-        larger = loglik + term
-        lost = (larger - loglik) - term
-        loglik = larger
     return loglik + math.log(product)
 
 
@@ -118,9 +114,8 @@ def backward(
 
 
 @entry_jit
-def smooth_sequences(
-    emission: FloatArray,  # IN (n, k8) densities over `exp(top)`
-    top: FloatArray,  # IN (n,)
+def smooth_wide(
+    emission: FloatArray,  # IN (n, k8)
     starts: IntArray,  # IN (m + 1,) first rows of the sequences, and the end
     weight: FloatArray,  # IN (m,)
     k: int,
@@ -130,65 +125,15 @@ def smooth_sequences(
     work: FloatArray,  # TMP (2, k8)
     resp: FloatArray,  # OUT (n, k8)
     loglik: FloatArray,  # OUT (m,): NaN for a sequence that wants logarithms; it is in none of the sums
-    transitions: FloatArray,  # OUT (k8, k8)
+    pairs: FloatArray,  # OUT (k8, k8) sums of transitions, still without the factor a_ij
 ) -> None:
     """Write log-likelihoods, weighted probabilities of the states of each row, and sums of transitions."""
-    clear(transitions)
+    clear(pairs)
     for m in range(loglik.shape[0]):
         begin, end = starts[m], starts[m + 1]
-        loglik[m] = forward(emission, top, begin, end, k, start, transmat, resp)
+        loglik[m] = forward(emission, begin, end, k, start, transmat, resp)
         if not math.isnan(loglik[m]):
-            backward(emission, begin, end, weight[m], k, transposed, resp, work, transitions)
-    for i in range(k):
-        for s in range(0, start.shape[0], 8):
-            store(transitions, i, s, load(transitions, i, s) * load(transmat, i, s))
-
-
-@entry_jit
-def add_moments(
-    x: FloatArray,  # IN (n, d)
-    shift: FloatArray,  # IN (d,)
-    scale: FloatArray,  # IN (d,)
-    resp: FloatArray,  # IN (n, k8)
-    pivot: FloatArray,  # IN (d, k8)
-    band: int,  # how far from the diagonal products of columns are wanted
-    z: FloatArray,  # TMP (d, 8)
-    sums: FloatArray,  # OUT (blocks, 1 + d + d d, k8): s0, s1 and the lower triangles of s2
-) -> None:
-    """Write the moments of rows about the pivots (formulas S1 to S3) with given responsibilities, block by block."""
-    d, k8 = pivot.shape
-    for b in range(sums.shape[0]):
-        clear(sums[b])
-        for t in range(b * BLOCK_ROWS, min((b + 1) * BLOCK_ROWS, x.shape[0])):
-            for s in range(0, k8, 8):
-                r = load(resp, t, s)
-                store(sums, b, 0, s, load(sums, b, 0, s) + r)
-                for j in range(d):
-                    store(z, j, 0, splat((x[t, j] - shift[j]) * scale[j]) - load(pivot, j, s))
-                for j in range(d):
-                    pull = r * load(z, j, 0)
-                    store(sums, b, 1 + j, s, load(sums, b, 1 + j, s) + pull)
-                    for h in range(max(0, j - band), j + 1):
-                        at = 1 + d + j * d + h
-                        store(sums, b, at, s, fma(pull, load(z, h, 0), load(sums, b, at, s)))
-
-
-def moments(
-    x: FloatArray, shift: FloatArray, scale: FloatArray, resp: FloatArray, pivot: FloatArray, band: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the moments s0 (k,), s1 (k, d) and s2 (k, d, d) of rows (n, d) about pivots (k, d), in the frame.
-
-    Of s2, only what is at most `band` columns from the diagonal is filled in.
-    """
-    (n, d), k = x.shape, len(pivot)
-    k8 = up_to(VECTOR, k)
-    sums = np.empty((-(-n // BLOCK_ROWS), 1 + d + d * d, k8))
-    wide = constant(resp) if k == k8 else padded(resp, k8)
-    add_moments(constant(x), constant(shift), constant(scale), wide, padded(pivot.T, k8), band, np.empty((d, 8)), sums)
-    total = sums.sum(axis=0)[:, :k].T
-    lower = total[:, 1 + d :].reshape(k, d, d)
-    upper = np.swapaxes(np.tril(lower, -1), -1, -2)
-    return total[:, 0].copy(), total[:, 1 : 1 + d].copy(), np.tril(lower) + upper
+            backward(emission, begin, end, weight[m], k, transposed, resp, work, pairs)
 
 
 def smooth(
@@ -203,8 +148,9 @@ def smooth(
 
     Parameters
     ----------
-    emission : (n, k) array
-        Densities of the rows in each state over ``exp(top)``; the largest of a row is near 1.
+    emission : (n, k8) array
+        Densities of the rows in each state over ``exp(top)``, none above 1 and the largest of a row near it; after k
+        come zeros up to a multiple of eight. What becomes of them is not said.
     top : (n,) array
         The logarithms that were taken out.
     starts : (m + 1,) array of int
@@ -214,16 +160,17 @@ def smooth(
     start, transmat : (k,), (k, k) array
         Probabilities of the first state, and of the next one.
     """
-    (n, k), m = emission.shape, len(weight)
-    k8 = up_to(VECTOR, k)
-    resp, loglik, transitions = np.empty((n, k8)), np.empty(m), np.zeros((k8, k8))
-    emission = constant(emission) if k == k8 else padded(emission, k8)
-    smooth_sequences(
-        emission, constant(top), starts, constant(weight), k,
-        padded(start, k8), padded(transmat, k8, k8), padded(transmat.T, k8, k8),
-        np.empty((2, k8)), resp, loglik, transitions,
-    )  # fmt: skip
-    return loglik, resp[:, :k], transitions[:k, :k].copy()
+    k, k8 = len(start), emission.shape[1]
+    loglik, pairs, other = np.empty(len(weight)), lined(k8, k8), lined(*emission.shape)
+    chain = padded(start, k8), padded(transmat, k8, k8), padded(transmat.T, k8, k8)
+    if k8 == VECTOR:
+        resp = emission
+        smooth_narrow(starts, constant(weight), *chain, other, lined(1, k8), resp, loglik, pairs)
+    else:
+        resp = other
+        smooth_wide(constant(emission), starts, constant(weight), k, *chain, lined(2, k8), resp, loglik, pairs)
+    loglik += np.add.reduceat(top, starts[:-1])
+    return loglik, resp[:, :k], pairs[:k, :k] * transmat
 
 
 @jit

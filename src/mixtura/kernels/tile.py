@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import Array, FloatArray
+from mixtura.arena import lined
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.panel import Shape, flip, store_panel
 from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, splat, store, vmax, vsqrt
@@ -306,7 +307,8 @@ def constant(array: Array) -> FloatArray:
 def padded(array: FloatArray, *sizes: int) -> FloatArray:
     """Return the array as kernel input, with zeros after its last axes up to `sizes`."""
     lead = array.shape[: array.ndim - len(sizes)]
-    wide = np.zeros((*lead, *sizes))
+    wide = lined(*lead, *sizes)
+    wide.fill(0.0)
     inside: Any = (..., *map(slice, array.shape[len(lead) :]))
     wide[inside] = array
     return constant(wide)

@@ -15,6 +15,7 @@ from mixtura.kernels import (
     gaussian_tied,
     markov,
     nearest,
+    states,
 )
 from mixtura.kernels.cells import tally_rows
 
@@ -45,7 +46,11 @@ def warm_up() -> Iterator[str]:
     tally_rows(Chunk(x[:, :1]), 0.0, 1.0, np.ones((1, 2)), 1.0, 2)
     yield "cells of one column"
     n, starts, logs = len(x), np.array([0, len(x)]), np.zeros((1, 1))
-    markov.smooth(np.ones((n, 1)), np.zeros(n), starts, np.ones(1), np.ones(1), np.ones((1, 1)))
+    for k8 in (8, 16):
+        markov.smooth(np.ones((n, k8)), np.zeros(n), starts, np.ones(1), np.ones(1), np.ones((1, 1)))
     markov.decode(np.zeros((n, 1)), starts, logs[0], logs)
-    markov.moments(x, *frame, np.ones((n, 1)), unit, d)
+    states.scaled_densities(x, *frame, unit, np.eye(d)[None], d, peaks)
+    states.moments(x, *frame, np.ones((n, 1)), unit, d)
+    if (alike := states.find_alike(np.zeros((n, 1)))) is not None:
+        states.tally(np.ones((n, 1)), alike)
     yield "hidden Markov chains"

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
+from mixtura.arena import reusing
 from mixtura.families.base import sum_pieces
 from mixtura.families.categorical import Categorical, CategoricalParams
 from mixtura.families.linalg import is_occupied, log_positive, quotient
@@ -138,8 +139,8 @@ class HiddenMarkov(Generic[T]):
         def run(begin: int, end: int) -> None:
             with using_threads(inner):
                 for b in range(begin, end):
-                    block = blocks[b].packed()
-                    found[b] = self._sums(params, block, compiled=True)
+                    with reusing(blocks[b].idle):
+                        found[b] = self._sums(params, blocks[b].packed(), compiled=True)
 
         share_out(run, len(blocks), 1)
         for block, stats in zip(blocks, found, strict=True):
@@ -185,21 +186,23 @@ class HiddenMarkov(Generic[T]):
         return np.concatenate([self.family.log_density(params.components, x[rows]) for rows in pieces(len(x))])
 
     def _emissions(self, params: HMMParams[T], x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the densities of rows in each state, (n, k), over their sum or maximum, and the logarithm of that."""
-        if self.family.fused(self.n_states, x.shape[1]):
-            found = self.family.posterior_rows(np.zeros(self.n_states), params.components, x, "shares")
-            return found.resp, found.loglik
-        log_density = self.log_density(params, x)
-        top = log_density.max(axis=1)
-        with np.errstate(invalid="ignore"):  # a row that is impossible in all states: NaN, which wants logarithms
-            return np.exp(log_density - top[:, None]), top
+        """Return the densities of rows in each state, over about the largest, (n, k8), and the logarithms of that."""
+        if self._is_fused(x):
+            return self.family.scaled_densities(params.components, x)
+        from mixtura.kernels import states
+
+        if (alike := states.find_alike(x)) is None:
+            return states.over_largest(self.log_density(params, x))
+        return states.look_up(self.log_density(params, x[alike.rows]), alike)
+
+    def _is_fused(self, x: FloatArray) -> bool:
+        return self.family.fused(self.n_states, x.shape[1])
 
     def _sums(self, params: HMMParams[T], chunk: Sequences, *, compiled: bool) -> HMMStats:
         """Return the sums over one block (formulas H4, H5)."""
         loglik, resp, transitions = self.smooth(params, chunk, compiled=compiled)
         total, weight = chunk.total(loglik)
-        fused = compiled and self.family.fused(self.n_states, chunk.x.shape[1])
-        sums = self.family.weighted_sums if fused else partial(sum_pieces, self.family)
+        sums = self._sums_of_family if compiled else partial(sum_pieces, self.family)
         return HMMStats(
             loglik=float(total),
             weight=float(weight),
@@ -208,6 +211,16 @@ class HiddenMarkov(Generic[T]):
             transitions=transitions,
             components=sums(params.components, chunk.x, resp),
         )
+
+    def _sums_of_family(self, theta: T, x: FloatArray, resp: FloatArray) -> Any:
+        """Return the family's sums over rows with these responsibilities (n, k), by kernels as far as there are any."""
+        if self._is_fused(x):
+            return self.family.weighted_sums(theta, x, resp)
+        from mixtura.kernels import states
+
+        if (alike := states.find_alike(x)) is None:
+            return sum_pieces(self.family, theta, x, resp)
+        return sum_pieces(self.family, theta, x[alike.rows], states.tally(resp, alike))
 
     def m_step(self, stats: HMMStats, params: HMMParams[T]) -> tuple[HMMParams[T], Sequence[Event]]:
         """Return the probabilities and components that maximize the expected objective (formula H5).

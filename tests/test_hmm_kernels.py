@@ -1,0 +1,185 @@
+"""The kernels of hidden Markov chains: few states and many, lifted vectors, rows that are alike, memory used again."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from laws import assert_close
+from mixtura.arena import Arena, lined, reusing
+from mixtura.families import Bernoulli, Categorical, Diag, Full, Gaussian, Poisson, Spherical, Tied
+from mixtura.grid import Sequences
+from mixtura.models import chain
+from mixtura.models.hmm import HiddenMarkov, HMMParams
+
+if not Gaussian().fused(2, 2):
+    pytest.skip("this machine does not run the kernels", allow_module_level=True)
+
+from mixtura.kernels import markov, states
+
+LENGTHS = np.array([1, 2, 3, 4, 5, 40, 301, 1, 1000])
+STARTS = np.concatenate([[0], LENGTHS.cumsum()])
+N = int(STARTS[-1])
+
+
+def a_chain(k: int, seed: int = 0) -> Any:
+    """Return densities (n, k), what was taken out of them, weights, and a chain that is not reversible."""
+    rng = np.random.default_rng(seed)
+    transmat = rng.dirichlet(np.full(k, 0.3), k)
+    density = rng.random((N, k)) ** 8
+    density /= density.max(axis=1, keepdims=True)
+    return density, rng.normal(size=N), rng.random(len(LENGTHS)), rng.dirichlet(np.ones(k)), transmat
+
+
+def in_logarithms(density: Any, top: Any, weight: Any, start: Any, transmat: Any) -> Any:
+    """Return what `markov.smooth` does, from the composed chain."""
+    loglik, resp, transitions = np.empty(len(weight)), np.empty(density.shape), np.zeros(transmat.shape)
+    with np.errstate(divide="ignore"):
+        logs = np.log(start), np.log(transmat), np.log(density) + top[:, None]
+    for m, w in enumerate(weight):
+        rows = slice(STARTS[m], STARTS[m + 1])
+        found = chain.smooth(*logs[:2], logs[2][rows])
+        loglik[m], resp[rows] = found.loglik, w * found.resp
+        transitions += w * found.transitions
+    return loglik, resp, transitions
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 8, 9, 17])
+@pytest.mark.parametrize("wider", [0, 8], ids=["", "wide"])
+def test_the_chain_is_that_in_logarithms(k, wider):
+    density, *rest = a_chain(k)
+    wide = np.pad(states.widened(density), ((0, 0), (0, wider)))
+    expected = in_logarithms(density, *rest)
+    for ours, theirs in zip(markov.smooth(wide, rest[0], STARTS, *rest[1:]), expected, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-70])
+def test_vectors_that_become_small_are_lifted_without_rounding(factor):
+    density, top, *rest = a_chain(5)
+    plain = markov.smooth(states.widened(density), top, STARTS, *rest)
+    small = markov.smooth(states.widened(factor * density), top - np.log(factor), STARTS, *rest)
+    for ours, theirs in zip(small, plain, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("power", [3, 20, 45, 55, 300])
+def test_rows_against_the_chain_are_exact_or_want_logarithms(power):
+    # The state never changes, and the rows ask for the second one, then for the first: neither pass sees it coming.
+    n, against = 12, 10.0**-power
+    density = np.where(np.arange(n)[:, None] < n / 2, [against, 1.0], [1.0, against / 2])
+    problem = np.zeros(n), np.array([0, n]), np.ones(1), np.array([0.5, 0.5]), np.eye(2)
+    (loglik,), resp, _ = markov.smooth(states.widened(density), *problem)
+    assert np.isnan(loglik) == (power > 50)
+    if power < 50:
+        assert_allclose(resp, np.tile(np.array([64.0, 1.0]) / 65, (n, 1)), rtol=1e-12)
+        assert loglik == pytest.approx(np.log(65 / 128) - 6 * power * np.log(10), rel=1e-12)
+
+
+def test_a_sequence_that_wants_logarithms_is_in_none_of_the_sums():
+    density, top, weight, start, transmat = a_chain(4)
+    lost = density.copy()
+    lost[[STARTS[5], STARTS[7] - 1]] = 0.0  # the first row of one, the last row of another
+    loglik, _, transitions = markov.smooth(states.widened(lost), top, STARTS, weight, start, transmat)
+    assert_array_equal(np.flatnonzero(np.isnan(loglik)), [5, 6])
+    spared = np.where(np.isnan(loglik), 0.0, weight)
+    expected = markov.smooth(states.widened(density), top, STARTS, spared, start, transmat)
+    assert_allclose(transitions, expected[2], rtol=1e-12)
+
+
+@pytest.mark.parametrize("structure", [Full(), Diag(), Tied(), Spherical()], ids=lambda s: s.name)
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("k", [3, 8, 11])
+def test_densities_of_states_are_those_of_the_family(structure, d, k):
+    rng, family = np.random.default_rng(d), Gaussian(structure)
+    x = rng.normal(size=(301, d)) * 5 + 1e4
+    theta = family.blank(family.frame(x.min(axis=0), x.max(axis=0), np.median(x, axis=0)), k)
+    theta = family.with_means(theta, x[:k])
+    theta, _ = family.update(family.suffstats(theta, x, rng.dirichlet(np.ones(k), len(x))), theta)
+    density, top = family.scaled_densities(theta, x)
+    assert density.shape == (301, -(-k // 8) * 8)
+    assert_array_equal(density[:, k:], 0.0)
+    assert_array_equal(density.max(axis=1), 1.0)
+    with np.errstate(divide="ignore"):
+        assert_allclose(np.log(density[:, :k]) + top[:, None], family.log_density(theta, x), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 1023, 1024, 1025, 2050])
+def test_moments_of_any_number_of_rows(n):
+    rng = np.random.default_rng(n)
+    x, resp, pivot = rng.normal(size=(n, 3)), rng.random((n, 2)), rng.normal(size=(2, 3))
+    s0, s1, s2 = states.moments(x, np.zeros(3), np.ones(3), resp, pivot, 3)
+    gaps = x[:, None] - pivot
+    assert_allclose(s0, resp.sum(axis=0), rtol=1e-12)
+    assert_allclose(s1, np.einsum("nk,nki->ki", resp, gaps), rtol=1e-10, atol=1e-12)
+    assert_allclose(s2, np.einsum("nk,nki,nkj->kij", resp, gaps, gaps), rtol=1e-10, atol=1e-12)
+
+
+def test_rows_that_are_alike_are_found():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, [3, 5], (500, 2)).astype(float)
+    x[x[:, 0] == 1, 1] = 2.0  # not every pair occurs
+    alike = states.find_alike(x)
+    assert alike is not None
+    assert alike.n_codes == 15
+    values, counts = np.unique(x, axis=0, return_counts=True)
+    assert_array_equal(x[alike.rows], values)
+    back = np.full((15, 2), np.nan)
+    back[alike.present] = x[alike.rows]
+    assert_array_equal(back[alike.codes], x)
+    assert_array_equal(states.tally(np.ones((500, 1)), alike)[:, 0], counts)
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.5, np.nan, np.inf, 100.0, 1e300])
+def test_rows_of_other_values_are_not_looked_up(bad):
+    x = np.zeros((500, 1))
+    x[250] = bad
+    assert states.find_alike(x) is None
+
+
+@pytest.mark.parametrize("family", [Poisson(), Bernoulli(), Categorical(2)], ids=lambda family: family.name)
+@pytest.mark.parametrize("d", [1, 3])
+def test_sums_over_rows_that_are_alike_are_those_over_all(family, d):
+    rng = np.random.default_rng(d)
+    x = rng.integers(0, 2, (N, d)).astype(float)
+    blank = family.blank(family.frame(*np.zeros((3, d))), 3)
+    theta, _ = family.update(family.suffstats(blank, x, rng.dirichlet(np.ones(3), N)), blank)
+    shares = rng.dirichlet(np.ones(3), 4)
+    params: HMMParams[Any] = HMMParams(shares[0], shares[1:], theta, np.full(3, 1 / 3), np.full(3, 0.3))
+    model, rows = HiddenMarkov(family, 3), Sequences(x, rng.random(len(LENGTHS)), lengths=LENGTHS)
+    assert states.find_alike(x) is not None
+    ((_, compiled),) = model.e_blocks(params, rows)
+    assert_close(compiled, model.e_block(params, rows))
+
+
+def test_a_pass_that_works_in_used_memory_has_the_same_bits():
+    family, rng = Gaussian(Full()), np.random.default_rng(0)
+    x = rng.normal(size=(N, 2))
+    theta = family.with_means(family.blank(family.frame(*np.zeros((2, 2)), np.ones(2)), 3), x[:3])
+    shares = rng.dirichlet(np.ones(3), 4)
+    params: HMMParams[Any] = HMMParams(shares[0], shares[1:], theta, np.full(3, 1 / 3), np.full(3, 0.3))
+    model, rows = HiddenMarkov(family, 3), Sequences(x, lengths=LENGTHS)
+    first, second, third = (next(iter(model.e_blocks(params, rows)))[1] for _ in range(3))
+    assert len(rows.idle) == 1
+    ((_, other),) = model.e_blocks(params, replace(rows, idle=deque()))
+    for again in (second, third, other):
+        assert again.to_bytes() == first.to_bytes()
+
+
+def test_an_arena_gives_memory_once():
+    idle: deque[Arena] = deque()
+    for _ in range(3):
+        with reusing(idle):
+            arrays = [lined(5, 8), lined(3), lined(2, 16)]
+            for number, array in enumerate(arrays):
+                array.fill(number)
+            for number, array in enumerate(arrays):
+                assert_array_equal(array, number)
+                assert array.ctypes.data % 64 == 0
+        assert len(idle) == 1
+    assert not np.shares_memory(lined(5, 8), arrays[0])
