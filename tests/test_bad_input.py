@@ -362,6 +362,13 @@ def test_a_damaged_model_file(model_file, damage):
         mixtura.load(model_file)
 
 
+def test_a_model_file_of_before_it_counted_missing_values(model_file):
+    data = json.loads(model_file.read_text(encoding="utf-8"))
+    del data["rows"]
+    model_file.write_text(json.dumps(data), encoding="utf-8")
+    assert not hasattr(mixtura.load(model_file), "n_missing_")
+
+
 def leaves(node, path=()):
     """Yield the path of everything in a tree of JSON, in a list only of its last item."""
     if path:

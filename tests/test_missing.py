@@ -304,6 +304,7 @@ def test_a_saved_mixture_predicts_with_the_same_bits(tmp_path, structure, make_c
     assert_array_equal(loaded.predict_proba(x), fitted.predict_proba(x))
     assert_array_equal(loaded.score_samples(x), fitted.score_samples(x))
     assert loaded.score(x) == fitted.score(x)
+    assert (loaded.n_missing_, loaded.n_empty_) == (fitted.n_missing_, fitted.n_empty_) != (0, 0)
 
 
 def test_batches_may_lack_values(make_case):

@@ -22,6 +22,7 @@ from mixtura.result import Agreement
 FORMAT = "mixtura model"
 VERSION = 1  # of the file; newer code reads older files
 DERIVED = "derived"  # in the place of a result: of a mixture that follows from a fitted one and saw no rows itself
+OF_THE_ROWS = ("n_missing_", "n_empty_")  # what is known of them beside the result, where they may lack values
 OF_THE_RUN = {"callback", "checkpoint", "max_time"}  # options of one fit, not of the model
 
 _ESTIMATORS = {
@@ -46,6 +47,7 @@ def save(estimator: Any, path: str | PathLike[str]) -> None:
         "feature_names": getattr(estimator, "feature_names_in_", np.array([])).tolist() or None,
         **_describe_params(estimator.params_),
         "result": _describe_result(estimator.result_) if hasattr(estimator, "result_") else DERIVED,
+        "rows": {name: int(getattr(estimator, name)) for name in OF_THE_ROWS if hasattr(estimator, name)},
     }
     text = json.dumps(data, indent=1, allow_nan=False, default=np.ndarray.tolist)
     write_atomically(path, f"{text}\n".encode())
@@ -137,6 +139,10 @@ def _build(data: dict[str, Any]) -> Any:
         estimator._set_params(model, params)
     else:
         estimator._set_fitted(model, _read_result(_get(data, "result", dict), params))
+    if "rows" in data:
+        rows = _get(data, "rows", dict)
+        for name in rows.keys() & set(OF_THE_ROWS):
+            setattr(estimator, name, _get(rows, name, int))
     return estimator
 
 
