@@ -2,7 +2,6 @@
 
 import math
 import pickle
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from cases import CASES
+from derivatives import curvature_by_differences
 from mixtura import GaussianMixture, MixtureModel, as_source
 from mixtura.em import drive
 from mixtura.exceptions import CollapseWarning, InformationError
@@ -19,7 +19,6 @@ from mixtura.families import Bernoulli, Categorical, Exponential, Gamma, Gaussia
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.information import collect
 from mixtura.models.uncertainty import Estimate, uncertainty
-from mixtura.models.weights import Weighting
 from mixtura.priors import Spread
 from mixtura.sources import ArraySource
 
@@ -199,22 +198,6 @@ def loglik_by_scipy(vector, x, k, structure):
         for a, (w, m) in enumerate(zip(weights, means, strict=True))
     ]
     return np.log(np.sum(densities, axis=0))
-
-
-def curvature_by_differences(function, at, steps):
-    """Return the second derivatives by central differences of the fourth order."""
-    q = len(at)
-    out = np.empty((q, q))
-
-    def bend(i, j, h):
-        a, b = h * steps[i] * np.eye(q)[i], h * steps[j] * np.eye(q)[j]
-        ends = function(at + a + b) - function(at + a - b) - function(at - a + b) + function(at - a - b)
-        return ends / (4 * h * h * steps[i] * steps[j])
-
-    for i in range(q):
-        for j in range(i + 1):
-            out[i, j] = out[j, i] = (4 * bend(i, j, 0.5) - bend(i, j, 1.0)) / 3
-    return out
 
 
 def test_two_components_by_differences_in_the_datas_own_units(structure):
@@ -545,14 +528,6 @@ def test_many_reasons_are_counted():
     x = np.repeat(np.eye(5), 20, axis=0)
     mixture = MixtureModel(Bernoulli(), 5, random_state=0, tol=1e-12, max_iter=500).fit(x)
     with pytest.raises(InformationError, match=r"does not vary in column 0; .*; and \d+ more: there"):
-        mixture.standard_errors(x)
-
-
-def test_fixed_parameters_are_refused():
-    x = np.random.default_rng(0).poisson([[2.0], [9.0]], (2, 50)).reshape(-1, 1)
-    mixture = MixtureModel(Poisson(), 2, random_state=0).fit(x)
-    mixture.model_ = replace(mixture.model_, weighting=Weighting(fixed=(1,)))
-    with pytest.raises(InformationError, match="some parameters are fixed"):
         mixture.standard_errors(x)
 
 

@@ -325,27 +325,31 @@ class Quantity:
 
 
 @runtime_checkable
-class ExponentialFamily(Protocol):
-    """The gifts of an exponential family, from which standard errors follow.
+class Differentiable(Protocol):
+    """What a family offers beyond `Family` so that standard errors follow: two derivatives of its log-density.
 
-    The coordinates are its natural parameters, or any linear map of them, so that the information about them is the
-    same for every row of a component (formula V1); the map makes it the unit matrix at the parameters.
+    They are by coordinates in which the information of a row is the unit matrix, or less. In the natural parameters of
+    an exponential family, or a linear map of them, it is the same for every row of a component (formula V1).
     """
 
     def unit_scores(self, theta: Any, x: FloatArray, /) -> FloatArray:
-        """Return the derivatives (n, k, p) of each row's log-densities by the p coordinates of each component.
-
-        Where a row lacks values, their expectation given what was observed.
-        """
+        """Return the derivatives (n, k, p) of each row's log-densities by the p coordinates of each component."""
 
     def unseen(self, theta: Any, x: FloatArray, weight: FloatArray, /) -> FloatArray | float:
-        """Return the sums (k, p, p) of the covariances of these given what was observed, weighted by (n, k); or 0."""
+        """Return what rows lack of unit information: the sums (k, p, p) of 1 plus the second derivatives; or 0.
+
+        The sums are weighted by (n, k). Where rows lack values, or the family has others that nobody sees, it is the
+        covariance, given the row, of the score of complete rows (Louis 1982).
+        """
 
     def slots(self, theta: Any, /) -> IntArray:
         """Return the numbers (k, p) of these coordinates; components that share a parameter share its number."""
 
     def quantities(self, theta: Any, /) -> Sequence[Quantity]:
         """Return the parameters in the data's own units, with their derivatives by all coordinates."""
+
+    def estimated(self, theta: Any, /) -> BoolArray:
+        """Tell which of all coordinates (q,) are estimated: what is fixed is certain."""
 
     def prior_information(self, theta: Any, /) -> tuple[FloatArray, FloatArray]:
         """Return the derivatives (q,) of `log_prior` by all coordinates, and minus its second ones: all that there are.
@@ -357,12 +361,12 @@ class ExponentialFamily(Protocol):
         """Say of each component, if any, what about it is at the edge of what parameters can be."""
 
 
-def informed(family: Any) -> ExponentialFamily:
+def informed(family: Any) -> Differentiable:
     """Return a family as one from which standard errors follow; raise `InformationError` if it is none."""
-    if not isinstance(family, ExponentialFamily):
+    if not isinstance(family, Differentiable):
         raise InformationError(
             f"the family {family.name!r} does not say how its parameters are informed: it lacks a method of "
-            f"mixtura.model.ExponentialFamily. Fit resampled rows instead (the bootstrap)"
+            f"mixtura.model.Differentiable. Fit resampled rows instead (the bootstrap)"
         )
     return family
 

@@ -55,6 +55,10 @@ class Composed(ABC, Generic[T]):
     def n_parameters(self, theta: T) -> int:
         """Return the number of free parameters of all components."""
 
+    def estimated(self, theta: T) -> BoolArray:
+        """Return True for each coordinate."""
+        return np.ones(self.n_parameters(theta), dtype=np.bool_)
+
     def prior_information(self, theta: T) -> tuple[FloatArray, FloatArray]:
         """Return zeros, (q,) each: there is no prior."""
         q = self.n_parameters(theta)

@@ -11,8 +11,9 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Composed, expect
 from mixtura.families.linalg import quotient, ratio
 from mixtura.families.special import log_less_digamma, shape_information, stirling
+from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import Frame
-from mixtura.model import LEBESGUE, Event, EventKind
+from mixtura.model import LEBESGUE, Event, EventKind, Quantity
 from mixtura.stats import Sums
 
 LARGEST_TOTAL = 2.0**32  # a deviation of 1e-5; sums of logarithms tell no more
@@ -141,6 +142,38 @@ class Beta(Composed[BetaParams]):
         """Draw one row from the component named by each of `labels` (n,)."""
         rows = rng.beta(theta.alphas[labels], theta.betas[labels])
         return np.clip(rows, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)  # what rounds to 0 or 1
+
+    def unit_scores(self, theta: BetaParams, x: FloatArray) -> FloatArray:
+        """Return the logarithms of x and of 1 - x about their expectations, made independent (formula V13)."""
+        logs = np.stack([np.log(x), np.log1p(-x)])[:, :, None, :] - mean_logs(theta.shapes)[:, None]
+        first, second, bend = self._roots(theta)
+        one = logs[0] / first
+        unit: FloatArray = np.concatenate([one, (logs[1] - bend * one) / second], axis=2)
+        return unit
+
+    def _roots(self, theta: BetaParams) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return both diagonals of the root of the covariance of the two logarithms, and what is between, (k, d)."""
+        own, cross = information(theta.shapes)
+        first = np.sqrt(own[0]) / theta.alphas
+        bend = cross / theta.shapes.prod(axis=0) / first
+        determinant = own.prod(axis=0) - cross**2
+        return first, np.sqrt(determinant / own[0]) / theta.betas, bend
+
+    def slots(self, theta: BetaParams) -> IntArray:
+        """Return the numbers of the coordinates: two for each component and column."""
+        return two_slots(theta.alphas)
+
+    def quantities(self, theta: BetaParams) -> list[Quantity]:
+        """Return both shapes, with their derivatives (formula V13)."""
+        first, second, bend = self._roots(theta)
+        zero = np.zeros_like(first)
+        effects = {"alphas": (1 / first, -bend / (first * second)), "betas": (zero, 1 / second)}
+        return two_quantities({name: getattr(theta, name) for name in effects}, effects)
+
+    def edges(self, theta: BetaParams) -> list[str]:
+        """Name the components whose shapes are as large as sums carry."""
+        largest = np.argwhere(theta.shapes.sum(axis=0) > LARGEST_TOTAL / 2)
+        return [f"component {a} has no width in column {j}" for a, j in largest]
 
     def n_features(self, theta: BetaParams) -> int:
         """Return the number of columns."""

@@ -9,11 +9,10 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import expect, is_whole, whole_from_1
-from mixtura.families.linalg import share_basis
 from mixtura.families.powers import log_powers
 from mixtura.families.sphere import OnSphere
 from mixtura.frame import Frame
-from mixtura.model import COUNTING, Event, Quantity
+from mixtura.model import COUNTING, Event
 
 NORMALIZED = 1e-9  # how far from 1 probabilities from elsewhere may sum
 
@@ -115,22 +114,6 @@ class Categorical(OnSphere[CategoricalParams]):
     def attributes(self, theta: CategoricalParams) -> dict[str, FloatArray]:
         """Return the probabilities of the categories."""
         return {"probs_": theta.probs.copy()}
-
-    def unit_scores(self, theta: CategoricalParams, x: FloatArray) -> FloatArray:
-        """Return the steps of the category that a value is, (n, k, d (m - 1)) (formula V4)."""
-        scores: FloatArray = np.einsum("ndm,kdms->nkds", self.statistic(theta, x), share_basis(theta.probs))
-        return scores.reshape(len(x), len(theta.probs), -1)
-
-    def slots(self, theta: CategoricalParams) -> IntArray:
-        """Return the numbers of the coordinates: m - 1 for each component and column."""
-        return np.arange(self.n_parameters(theta)).reshape(len(theta.probs), -1)
-
-    def quantities(self, theta: CategoricalParams) -> list[Quantity]:
-        """Return the probabilities, with their derivatives (formula V4)."""
-        probs, everywhere = theta.probs.copy(), np.ones_like(theta.probs, dtype=np.bool_)
-        own = (share_basis(probs) * probs[..., None]).reshape(-1, self.n_categories, self.n_categories - 1)
-        effects = np.einsum("ab,bms->asbm", np.eye(len(own)), own).reshape(-1, *probs.shape)
-        return [Quantity("probs", probs, effects, everywhere, everywhere, upper=1.0)]
 
     def edges(self, theta: CategoricalParams) -> list[str]:
         """Name the categories that never are."""

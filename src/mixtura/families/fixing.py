@@ -59,6 +59,10 @@ class FixedGaussian(Gaussian):
         """Return the number of parameters that are not fixed."""
         return int(self._is_free(theta).sum())
 
+    def estimated(self, theta: GaussianParams) -> BoolArray:
+        """Tell which of all coordinates are those of something that is not fixed."""
+        return self._is_free(theta)
+
     def _means(self, theta: GaussianParams, counts: FloatArray, shift: FloatArray) -> FloatArray:
         return self._replace_fixed(super()._means(theta, counts, shift), theta)
 

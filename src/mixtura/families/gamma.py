@@ -12,6 +12,7 @@ from mixtura.families.base import Separable, digest, expect
 from mixtura.families.gaussian import DIGITS_LOST
 from mixtura.families.linalg import is_occupied, ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, shape_information, stirling
+from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import ARITHMETIC_FLOOR, EPS, Frame
 from mixtura.model import LEBESGUE, Event, EventKind, Quantity
 from mixtura.stats import Sums
@@ -173,19 +174,17 @@ class Gamma(Separable[GammaParams]):
 
     def slots(self, theta: GammaParams) -> IntArray:
         """Return the numbers of the coordinates: those of the means, then those of the shapes."""
-        of_means = np.arange(theta.means.size).reshape(theta.means.shape)
-        return np.hstack([of_means, of_means + theta.means.size])
+        return two_slots(theta.means)
 
     def quantities(self, theta: GammaParams) -> list[Quantity]:
         """Return shapes and rates, with their derivatives (formula V11)."""
-        own, everywhere = self.attributes(theta), np.ones_like(theta.means, dtype=np.bool_)
-        mean, shape = (np.diag(1 / root.ravel()).reshape(-1, *root.shape) for root in np.sqrt(self.information(theta)))
-        shapes = np.concatenate([np.zeros_like(shape), shape]) * own["shapes_"]
-        rates = np.concatenate([-mean, shape]) * own["rates_"]
-        return [
-            Quantity("shapes", own["shapes_"], shapes, everywhere, everywhere),
-            Quantity("rates", own["rates_"], rates, everywhere, everywhere),
-        ]
+        own, (of_means, of_shapes) = self.attributes(theta), np.sqrt(self.information(theta))
+        shapes, rates = own["shapes_"], own["rates_"]
+        effects = {
+            "shapes": (np.zeros_like(shapes), shapes / of_shapes),
+            "rates": (-rates / of_means, rates / of_shapes),
+        }
+        return two_quantities({"shapes": shapes, "rates": rates}, effects)
 
     def edges(self, theta: GammaParams) -> list[str]:
         """Name the shapes that are as large as numbers carry."""

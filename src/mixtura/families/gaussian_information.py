@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.model import Quantity
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ AT_THE_FLOOR = 1 + 1e-6  # a deviation of less than so many floors is one that w
 
 
 class GaussianInformation:
-    """The part of the Gaussian family that standard errors follow from: see `mixtura.model.ExponentialFamily`."""
+    """The part of the Gaussian family that standard errors follow from: see `mixtura.model.Differentiable`."""
 
     covariance: Covariance[Any]
 
@@ -41,6 +41,10 @@ class GaussianInformation:
         """Return the numbers of the coordinates, those of the means first."""
         k, d = theta.means.shape
         return np.hstack([np.arange(k * d).reshape(k, d), k * d + self.covariance.spread_slots(k, d)])
+
+    def estimated(self, theta: GaussianParams) -> BoolArray:
+        """Return True for each coordinate."""
+        return np.ones(int(self.slots(theta).max()) + 1, dtype=np.bool_)
 
     def quantities(self, theta: GaussianParams) -> list[Quantity]:
         """Return means and covariances, with their derivatives by all coordinates (formula V2)."""

@@ -108,6 +108,16 @@ class Multinomial(OnSphere[MultinomialParams]):
         """Return the probabilities."""
         return {"probs_": theta.probs.copy()}
 
+    def unseen(self, theta: MultinomialParams, x: FloatArray, weight: FloatArray) -> FloatArray:
+        """Return what rows of less draws than the mean total lack, and those of more have (formula V12)."""
+        lack = weight.sum(axis=0) - x.sum(axis=1) @ weight / theta.totals
+        unseen: FloatArray = lack[:, None, None] * np.eye(theta.probs.shape[1] - 1)
+        return unseen
+
+    def edges(self, theta: MultinomialParams) -> list[str]:
+        """Name the outcomes that never are."""
+        return [f"component {a} never has the outcome of column {j}" for a, j in np.argwhere(theta.probs == 0)]
+
     def check(self, theta: MultinomialParams, n_components: int, n_features: int) -> None:
         """Raise a `ValueError` if parameters from elsewhere have a wrong shape or are no probabilities."""
         good = bool((theta.probs >= 0).all()) and np.abs(theta.probs.sum(axis=-1) - 1).max(initial=0) < NORMALIZED

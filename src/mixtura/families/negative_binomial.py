@@ -13,8 +13,9 @@ from mixtura.families.counts import by_column, log_factorial
 from mixtura.families.linalg import ratio
 from mixtura.families.powers import log_powers
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
+from mixtura.families.two import two_blocks, two_quantities, two_slots
 from mixtura.frame import Frame
-from mixtura.model import COUNTING, Event
+from mixtura.model import COUNTING, Event, Quantity
 from mixtura.stats import Sums
 
 LARGEST_SIZE = 2.0**40  # from here on the counts are Poisson to rounding
@@ -139,6 +140,59 @@ class NegativeBinomial(Separable[NegativeBinomialParams]):
     def information(self, theta: NegativeBinomialParams) -> FloatArray:
         """Return that of counts about the roots of means, and that of rates about the logarithms of sizes (D14)."""
         return np.stack([theta.sizes / (theta.sizes + theta.means), shape_information(theta.sizes)])
+
+    def unit_scores(self, theta: NegativeBinomialParams, x: FloatArray) -> FloatArray:
+        """Return those of the logarithms of means and sizes (formula V15)."""
+        excess, of_size = self._deviations(theta, x)
+        of_means, of_sizes = self._roots(theta)
+        unit: FloatArray = np.concatenate([theta.sizes * excess / of_means, of_size / of_sizes], axis=2)
+        return unit
+
+    def unseen(self, theta: NegativeBinomialParams, x: FloatArray, weight: FloatArray) -> FloatArray:
+        """Return 1 plus the second derivatives, which are within columns (formula V15)."""
+        excess, of_size = self._deviations(theta, x)
+        of_means, of_sizes = self._roots(theta)
+        mean, size, each = theta.means, theta.sizes, weight[:, :, None]
+        part = size / (x[:, None, :] + size)
+        seen = (part**2 * shape_information(size / part) + part * size * excess**2 + of_size) / of_sizes**2
+        share = mean / (mean + size)
+        return two_blocks(
+            (each * -excess).sum(axis=0) * share * size / of_means**2,
+            (each * excess).sum(axis=0) * share * size / (of_means * of_sizes),
+            (each * seen).sum(axis=0),
+        )
+
+    def _deviations(self, theta: NegativeBinomialParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return ``(x - mean) / (mean + size)`` and the derivative by the logarithm of the size, (n, k, d)."""
+        counts, size = x[:, None, :], theta.sizes
+        excess = (counts - theta.means) / (theta.means + size)
+        logs = log_less_digamma(size) - log_less_digamma(counts + size)
+        return excess, size * (np.log1p(excess) - excess + logs)
+
+    def _roots(self, theta: NegativeBinomialParams) -> tuple[FloatArray, FloatArray]:
+        """Return the roots of the information about the logarithms of mean and size, of rows of known rates."""
+        return np.sqrt(theta.means * theta.sizes / (theta.means + theta.sizes)), np.sqrt(shape_information(theta.sizes))
+
+    def slots(self, theta: NegativeBinomialParams) -> IntArray:
+        """Return the numbers of the coordinates: two for each component and column."""
+        return two_slots(theta.means)
+
+    def quantities(self, theta: NegativeBinomialParams) -> list[Quantity]:
+        """Return means and sizes, with their derivatives."""
+        of_means, of_sizes = self._roots(theta)
+        zero = np.zeros_like(of_means)
+        effects = {"means": (theta.means / of_means, zero), "sizes": (zero, theta.sizes / of_sizes)}
+        return two_quantities({name: getattr(theta, name) for name in effects}, effects)
+
+    def edges(self, theta: NegativeBinomialParams) -> list[str]:
+        """Name the components without counts, and those whose counts vary no more than Poisson ones."""
+        return [
+            *(f"component {a} does not vary in column {j}" for a, j in np.argwhere(theta.means == 0)),
+            *(
+                f"component {a} varies no more than Poisson counts in column {j}"
+                for a, j in np.argwhere(theta.sizes > LARGEST_SIZE / 2)
+            ),
+        ]
 
     def sample(self, theta: NegativeBinomialParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row of counts from the component named by each of `labels` (n,)."""

@@ -220,6 +220,19 @@ class Product(Composed[Parts]):
             for q in part
         ]
 
+    def estimated(self, theta: Parts) -> BoolArray:
+        """Tell which coordinates are estimated, part after part."""
+        return np.concatenate(self._each(lambda family, t: informed(family).estimated(t), theta))
+
+    def unseen(self, theta: Parts, x: FloatArray, weight: FloatArray) -> FloatArray:
+        """Return what rows lack of the information about each part: nothing is between parts."""
+        sizes = self._each(lambda family, t: informed(family).slots(t).shape[1], theta)
+        total = np.zeros((weight.shape[1], sum(sizes), sum(sizes)))
+        ends = np.cumsum(sizes).tolist()
+        for (family, part), t, size, end in zip(self._cut(x), theta, sizes, ends, strict=True):
+            total[:, end - size : end, end - size : end] = informed(family).unseen(t, part, weight)
+        return total
+
     def prior_information(self, theta: Parts) -> tuple[FloatArray, FloatArray]:
         """Return what the priors of the parts tell, part after part."""
         slopes, added = zip(*self._each(lambda family, t: informed(family).prior_information(t), theta), strict=True)

@@ -7,9 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.families.base import MeanFamily
-from mixtura.families.linalg import quotient
+from mixtura.families.linalg import quotient, share_basis
+from mixtura.model import Quantity
 
 T = TypeVar("T")
 
@@ -57,6 +58,32 @@ class OnSphere(MeanFamily[T]):
         """Return the step along the sphere of which `metric` makes this gradient."""
         step = quotient(gradient.reshape(self.shares(theta).shape), self._information(theta, weights))
         return step.ravel()
+
+    def unit_scores(self, theta: T, x: FloatArray) -> FloatArray:
+        """Return the steps of what was drawn, (n, k, p) (formula V4)."""
+        basis = self._basis(theta)
+        drawn = self.statistic(theta, x).reshape(len(x), *basis.shape[1:3])
+        scores: FloatArray = np.einsum("ndm,kdms->nkds", drawn, basis)
+        return scores.reshape(len(x), len(basis), -1)
+
+    def slots(self, theta: T) -> IntArray:
+        """Return the numbers of the coordinates: m - 1 for each component and column."""
+        return np.arange(self.n_parameters(theta)).reshape(len(self.shares(theta)), -1)
+
+    def quantities(self, theta: T) -> list[Quantity]:
+        """Return the shares, with their derivatives (formula V4)."""
+        shares, basis = self.shares(theta).copy(), self._basis(theta)
+        own = (basis * shares.reshape(basis.shape[:3])[..., None]).reshape(-1, *basis.shape[2:])
+        effects = np.einsum("ab,bms->asbm", np.eye(len(own)), own).reshape(-1, *shares.shape)
+        everywhere = np.ones_like(shares, dtype=np.bool_)
+        return [Quantity("probs", shares, effects, everywhere, everywhere, upper=1.0)]
+
+    def _basis(self, theta: T) -> FloatArray:
+        """Return the steps (k, columns, m, m - 1) of log shares that are coordinates of unit information."""
+        shares = self.shares(theta)
+        k, m = len(shares), shares.shape[-1]
+        basis: FloatArray = share_basis(shares).reshape(k, -1, m, m - 1)
+        return basis / np.sqrt(self.draws(theta).reshape(k, 1, 1, 1))
 
     def _information(self, theta: T, weights: FloatArray) -> FloatArray:
         draws = self.draws(theta)

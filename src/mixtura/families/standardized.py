@@ -17,7 +17,7 @@ STILL = 1e-6  # a standard deviation under which no row of a million million dif
 
 
 class Standardized(MeanFamily[T]):
-    """Columns independent within a component, each with one parameter: an `ExponentialFamily` (formula V3)."""
+    """Columns independent within a component, each with one parameter: `Differentiable` (formula V3)."""
 
     upper: ClassVar[float] = np.inf  # what the parameters stay below
 

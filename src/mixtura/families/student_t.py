@@ -15,7 +15,7 @@ from mixtura.families.gaussian import Gaussian, GaussianParams
 from mixtura.families.linalg import ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
 from mixtura.frame import Frame
-from mixtura.model import LEBESGUE, Event
+from mixtura.model import LEBESGUE, Event, Quantity
 from mixtura.stats import Sums
 
 LARGEST_DOF = 2.0**30  # from here on a component is normal, to nine digits
@@ -114,7 +114,7 @@ class StudentT(Composed[StudentTParams]):
 
     def suffstats(self, theta: StudentTParams, x: FloatArray, resp: FloatArray) -> StudentTSums:
         """Return the sums over rows and their expected precisions."""
-        precision = (theta.dofs + self.n_features(theta)) / (theta.dofs + self._distance(theta, x))
+        precision = self._precision(theta, self._distance(theta, x))
         moments: Any = self._normal.suffstats(theta.normal, x, resp * precision)
         return StudentTSums(s0=resp.sum(axis=0), moments=moments, logs=(resp * np.log(precision)).sum(axis=0))
 
@@ -183,6 +183,75 @@ class StudentT(Composed[StudentTParams]):
         """Return the derivative (k, q) of the log-determinants of the factors by the coordinates of a Gaussian."""
         k, d = theta.normal.means.shape
         return np.hstack([np.zeros((k, k * d)), self.covariance.log_det_slopes(k, d)])
+
+    def unit_scores(self, theta: StudentTParams, x: FloatArray) -> FloatArray:
+        """Return those of locations, scale matrices and logarithms of degrees of freedom (formula V16)."""
+        y, halves = self._whiten(theta, x)
+        precision = self._precision(theta, (y**2).sum(axis=2))
+        of_scales = precision[..., None] * halves - np.trace(self._basis(theta), axis1=1, axis2=2) / 2
+        of_dofs = self._dof_scores(theta, precision) / np.sqrt(shape_information(theta.dofs / 2))
+        return np.concatenate([precision[..., None] * y, of_scales, of_dofs[..., None]], axis=2)
+
+    def unseen(self, theta: StudentTParams, x: FloatArray, weight: FloatArray) -> FloatArray:
+        """Return 1 plus the second derivatives (formula V16)."""
+        y, halves = self._whiten(theta, x)
+        precision = self._precision(theta, (y**2).sum(axis=2))
+        d, dofs = y.shape[2], theta.dofs
+        root = np.sqrt(shape_information(dofs / 2))
+        bends = -dofs * (precision - 1) / (2 * precision * root)
+        rows = np.concatenate([y, halves, bends[..., None]], axis=2)
+        scaled = rows * (weight * 2 * precision**2 / (dofs + d))[..., None]
+        total: FloatArray = np.einsum("nka,nkb->kab", scaled, rows)
+        total[:, range(d), range(d)] += (weight * (1 - precision)).sum(axis=0)[:, None]
+        moved = np.einsum("nk,nka->ka", weight * precision, y)
+        between = np.einsum("sij,kj->kis", self._basis(theta), moved)
+        total[:, :d, d:-1] -= between
+        total[:, d:-1, :d] -= np.swapaxes(between, 1, 2)
+        rest = shape_information((dofs + d) / 2) * (dofs / (dofs + d)) ** 2 + self._dof_scores(theta, precision)
+        total[:, -1, -1] += (weight * rest).sum(axis=0) / root**2
+        return total
+
+    def _whiten(self, theta: StudentTParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return whitened rows y (n, k, d), and ``y' B y / 2`` for each coordinate of the scale matrix, (n, k, s)."""
+        normal, basis = theta.normal, self._basis(theta)
+        y = self.covariance.whiten(normal.factors, normal.means, normal.frame.enter(x))
+        return y, self.covariance.spread_scores(y) + np.trace(basis, axis1=1, axis2=2) / 2
+
+    def _basis(self, theta: StudentTParams) -> FloatArray:
+        """Return the matrices B (s, d, d) of the coordinates of a scale matrix (formula V10)."""
+        return self.covariance.basis(self.n_features(theta))
+
+    def _precision(self, theta: StudentTParams, distance: FloatArray) -> FloatArray:
+        """Return the expected precisions (n, k) of rows at these squared distances."""
+        return (theta.dofs + self.n_features(theta)) / (theta.dofs + distance)
+
+    def _dof_scores(self, theta: StudentTParams, precision: FloatArray) -> FloatArray:
+        """Return the derivatives (n, k) by the logarithms of the degrees of freedom."""
+        gain = log_less_digamma(theta.dofs / 2) - self._log_bias(theta)
+        scores: FloatArray = theta.dofs / 2 * (gain + np.log(precision) + 1 - precision)
+        return scores
+
+    def slots(self, theta: StudentTParams) -> IntArray:
+        """Return the numbers of the coordinates, those of the degrees of freedom last."""
+        own, k = self._normal.slots(theta.normal), len(theta.dofs)
+        return np.hstack([own, own.max() + 1 + np.arange(k)[:, None]])
+
+    def quantities(self, theta: StudentTParams) -> list[Quantity]:
+        """Return locations, scale matrices and degrees of freedom, with their derivatives."""
+        of_dofs = np.diag(theta.dofs / np.sqrt(shape_information(theta.dofs / 2)))
+        everywhere = np.ones_like(theta.dofs, dtype=np.bool_)
+        locations, scales = (q.among(0, len(theta.dofs)) for q in self._normal.quantities(theta.normal))
+        dofs = Quantity("dofs", theta.dofs.copy(), of_dofs, everywhere, everywhere)
+        return [
+            replace(locations, name="locations"),
+            replace(scales, name="scales"),
+            dofs.among(len(scales.effects) - len(theta.dofs), 0),
+        ]
+
+    def edges(self, theta: StudentTParams) -> list[str]:
+        """Name the scale matrices at the floor, and the components without heavy tails."""
+        normal = np.flatnonzero(theta.dofs > LARGEST_DOF / 2)
+        return [*self._normal.edges(theta.normal), *(f"component {a} has no heavy tails" for a in normal)]
 
     def take(self, theta: StudentTParams, components: IntArray) -> StudentTParams:
         """Return the parameters of these components, in this order."""

@@ -11,11 +11,13 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import MeanFamily, expect
 from mixtura.families.linalg import quotient
 from mixtura.families.special import bessel_ratio, bessel_slope, concentration
+from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import Frame
-from mixtura.model import Event, EventKind
+from mixtura.model import Event, EventKind, Quantity
 
 LARGEST_KAPPA = 2.0**26  # a deviation of 1e-4 radians; the sums of cosines tell no more
 LEAST_GAP = 0.5 / LARGEST_KAPPA
+LEAST_KAPPA = 1e-6  # of a component whose mean angle no row of a million million tells
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,33 @@ class VonMises(MeanFamily[VonMisesParams]):
     def sample(self, theta: VonMisesParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row from the component named by each of `labels` (n,)."""
         return rng.vonmises(angles_of(theta)[labels], kappas_of(theta)[labels])
+
+    def unit_scores(self, theta: VonMisesParams, x: FloatArray) -> FloatArray:
+        """Return cosine and sine about the mean angles, standardized (formula V14)."""
+        along, across = self._information(theta, np.ones(len(theta.vectors)))
+        gap = x[:, None, :] - angles_of(theta)
+        cosines = np.cos(gap) - bessel_ratio(kappas_of(theta))
+        unit: FloatArray = np.concatenate([np.sin(gap) / np.sqrt(across), cosines / np.sqrt(along)], axis=2)
+        return unit
+
+    def slots(self, theta: VonMisesParams) -> IntArray:
+        """Return the numbers of the coordinates: two for each component and column."""
+        return two_slots(kappas_of(theta))
+
+    def quantities(self, theta: VonMisesParams) -> list[Quantity]:
+        """Return mean angles and concentrations, with their derivatives (formula V14)."""
+        along, across = self._information(theta, np.ones(len(theta.vectors)))
+        kappas, zero = kappas_of(theta), np.zeros_like(along)
+        effects = {"angles": (1 / (kappas * np.sqrt(across)), zero), "kappas": (zero, 1 / np.sqrt(along))}
+        return two_quantities({"angles": angles_of(theta), "kappas": kappas}, effects, positive=("kappas",))
+
+    def edges(self, theta: VonMisesParams) -> list[str]:
+        """Name the components without a mean angle, and those without width."""
+        kappas = kappas_of(theta)
+        return [
+            *(f"component {a} has no mean angle in column {j}" for a, j in np.argwhere(kappas < LEAST_KAPPA)),
+            *(f"component {a} has no width in column {j}" for a, j in np.argwhere(kappas > LARGEST_KAPPA / 2)),
+        ]
 
     def n_features(self, theta: VonMisesParams) -> int:
         """Return the number of columns."""

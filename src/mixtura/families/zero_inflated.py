@@ -10,8 +10,9 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Composed, expect
 from mixtura.families.linalg import quotient, ratio
+from mixtura.families.standardized import STILL
 from mixtura.frame import Frame
-from mixtura.model import COUNTING, Event, Family
+from mixtura.model import COUNTING, Event, Family, Quantity, informed
 from mixtura.stats import Sums
 
 Params = tuple["ZeroParams", Any]  # and those of the family
@@ -49,7 +50,8 @@ class ZeroInflated(Composed[Params]):
 
     A fitted mixture has ``zeros_`` (k,), the probability that a row is an extra zero, and the attributes of the family.
     Under counts a zero may be either; under positive numbers, as of `Gamma`, each zero is an extra one. It is a matter
-    of whole rows; for a column each, take a `Product` of these.
+    of whole rows; for a column each, take a `Product` of these. Of several components, rows of zeros tell only how many
+    extra ones there are in all, not of which components, so there are no standard errors, unless in such a `Product`.
 
     Parameters
     ----------
@@ -128,19 +130,28 @@ class ZeroInflated(Composed[Params]):
         with np.errstate(divide="ignore"):
             log_extra, log_rest = np.log(zeros), np.log1p(-zeros)
         rest = np.full((len(x), len(zeros)), -np.inf)
-        possible = self.family.in_support(x).all(axis=1)
+        possible = self._possible(x)
         rest[possible] = self.family.log_density(own, x[possible]) + log_rest
         return np.where(is_zero(x)[:, None], log_extra, -np.inf), rest
 
-    def suffstats(self, theta: Params, x: FloatArray, resp: FloatArray) -> ZeroSums:
-        """Return the expected numbers of extra zeros, and the sums of the rest."""
+    def _shares(self, theta: Params, x: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Return how probable it is that a row is an extra zero, (n, k), and whether the family can yield it, (n,)."""
         extra, rest = self._log_parts(theta, x)
-        zero, possible = is_zero(x), self.family.in_support(x).all(axis=1)
-        share = np.zeros_like(resp)  # of a row that is an extra zero
+        zero = is_zero(x)
+        share = np.zeros_like(extra)
         top = np.maximum(extra[zero], rest[zero])
         finite = np.where(np.isneginf(top), 0.0, top)
         a, b = np.exp(extra[zero] - finite), np.exp(rest[zero] - finite)
         share[zero] = quotient(a, a + b)
+        return share, self._possible(x)
+
+    def _possible(self, x: FloatArray) -> BoolArray:
+        """Tell which rows (n,) the family can yield."""
+        return np.asarray(self.family.in_support(x).all(axis=1))
+
+    def suffstats(self, theta: Params, x: FloatArray, resp: FloatArray) -> ZeroSums:
+        """Return the expected numbers of extra zeros, and the sums of the rest."""
+        share, possible = self._shares(theta, x)
         left = (resp * (1 - share))[possible]
         own = self.family.suffstats(theta[1], x[possible], left)
         return ZeroSums(s0=resp.sum(axis=0), zeros=(resp * share).sum(axis=0), rest=own)
@@ -192,6 +203,54 @@ class ZeroInflated(Composed[Params]):
     def pivot(self, theta: Params) -> str:
         """Return the family's digest."""
         return self.family.pivot(theta[1])
+
+    def unit_scores(self, theta: Params, x: FloatArray) -> FloatArray:
+        """Return those of the probability of an extra zero, and of the family where it is none (formula V17)."""
+        share, own, sd = self._scores(theta, x)
+        gap = (share - theta[0].zeros) / sd
+        return np.concatenate([gap[..., None], (1 - share)[..., None] * own], axis=2)
+
+    def unseen(self, theta: Params, x: FloatArray, weight: FloatArray) -> FloatArray:
+        """Return what rows lack since nobody sees which zeros are extra ones, and what the family's lack (V17)."""
+        share, own, sd = self._scores(theta, x)
+        possible = self._possible(x)
+        rows = np.concatenate([np.broadcast_to(1 / sd, share.shape)[..., None], -own], axis=2)
+        total: FloatArray = np.einsum("nka,nkb->kab", rows * (weight * share * (1 - share))[..., None], rows)
+        extra = (weight * share).sum(axis=0)  # they tell the family nothing
+        total[:, 1:, 1:] += extra[:, None, None] * np.eye(own.shape[2])
+        total[:, 1:, 1:] += informed(self.family).unseen(theta[1], x[possible], (weight * (1 - share))[possible])
+        return total
+
+    def _scores(self, theta: Params, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the shares (n, k) of extra zeros, the family's scores (n, k, p), and deviations (k,) of the former."""
+        share, possible = self._shares(theta, x)
+        own = informed(self.family).unit_scores(theta[1], x[possible])
+        scores = np.zeros((len(x), *own.shape[1:]))
+        scores[possible] = own
+        return share, scores, np.sqrt(theta[0].zeros * (1 - theta[0].zeros))
+
+    def slots(self, theta: Params) -> IntArray:
+        """Return the numbers of the coordinates: those of extra zeros, then those of the family."""
+        k = len(theta[0].zeros)
+        return np.hstack([np.arange(k)[:, None], k + informed(self.family).slots(theta[1])])
+
+    def quantities(self, theta: Params) -> list[Quantity]:
+        """Return the probabilities of extra zeros and the family's parameters, with their derivatives."""
+        zeros = theta[0].zeros
+        k, everywhere = len(zeros), np.ones_like(zeros, dtype=np.bool_)
+        own = [q.among(k, 0) for q in informed(self.family).quantities(theta[1])]
+        effects = np.diag(np.sqrt(zeros * (1 - zeros)))
+        first = Quantity("zeros", zeros.copy(), effects, everywhere, everywhere, upper=1.0)
+        return [first.among(0, len(own[0].effects) - k), *own]
+
+    def edges(self, theta: Params) -> list[str]:
+        """Name the components without extra zeros, or without others, and what of the family is at the edge."""
+        zeros = theta[0].zeros
+        return [
+            *(f"component {a} has no extra zeros" for a in np.flatnonzero(zeros < STILL**2)),
+            *(f"component {a} has nothing but extra zeros" for a in np.flatnonzero(1 - zeros < STILL**2)),
+            *informed(self.family).edges(theta[1]),
+        ]
 
     def sample(self, theta: Params, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row from the component named by each of `labels` (n,)."""

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mixtura._types import FloatArray, IntArray
-from mixtura.families.linalg import share_basis
+from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Source, informed
 from mixtura.models.mixture import Mixture, MixtureParams
@@ -44,7 +43,7 @@ class InformationStats(Stats):
 
 @dataclass(frozen=True, eq=False)
 class Information:
-    """What rows tell of q coordinates.
+    """What rows tell of the q coordinates that are estimated.
 
     Attributes
     ----------
@@ -74,7 +73,7 @@ def collect(source: Source, model: Mixture[Any], params: MixtureParams[Any]) -> 
 
 def _collect_chunk(model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk) -> Forest[InformationStats]:
     """Return a chunk's part of the canonical sum."""
-    basis, slots = share_basis(params.weights), _slots(model, params)
+    basis, slots = model.weighting.basis(params.weights), _slots(model, params)
     forest: Forest[InformationStats] = Forest()
     for block in chunk.split(BLOCK_ROWS):
         forest.insert(0, block.first, _collect_block(model, params, block.packed(), basis, slots))
@@ -135,13 +134,14 @@ def _products(rows: FloatArray, weight: FloatArray) -> FloatArray:
 
 def information(model: Mixture[Any], params: MixtureParams[Any], stats: InformationStats) -> Information:
     """Return the information that sums over rows amount to, with that of the prior (formulas V1, V9)."""
-    basis, slots = share_basis(params.weights), _slots(model, params)
+    basis, slots = model.weighting.basis(params.weights), _slots(model, params)
     k, free = basis.shape
     slope, prior = (np.pad(part, (free, 0)) for part in informed(model.family).prior_information(params.components))
     added = model.weighting.prior.rows(k)  # of the Dirichlet prior
-    slope[:free], prior[:free] = added @ basis, added.sum()
+    sharing = model.weighting.is_free(params.weights)
+    slope[:free], prior[:free] = added @ basis, added[sharing].sum()
     complete = prior.copy()
-    complete[:free] += stats.weight
+    complete[:free] += stats.within[sharing, 0, 0].sum()
     expected = np.zeros_like(stats.products)  # of the product of the complete score, given the row
     for a in range(k):
         places = np.concatenate([np.arange(free), free + slots[a]])
@@ -150,13 +150,21 @@ def information(model: Mixture[Any], params: MixtureParams[Any], stats: Informat
                            [np.zeros((slots.shape[1], 1)), np.eye(slots.shape[1])]])  # fmt: skip
         expected[np.ix_(places, places)] += spread @ stats.within[a] @ spread.T
     observed = np.diag(complete) - (expected - stats.products)
+    kept = estimated(model, params)
+    both = np.ix_(kept, kept)
     return Information(
-        complete=complete,
-        observed=(observed + observed.T) / 2,
-        products=(stats.products + stats.products.T) / 2,
-        prior=prior,
-        score=stats.score + slope,
+        complete=complete[kept],
+        observed=(observed + observed.T)[both] / 2,
+        products=(stats.products + stats.products.T)[both] / 2,
+        prior=prior[kept],
+        score=(stats.score + slope)[kept],
     )
+
+
+def estimated(model: Mixture[Any], params: MixtureParams[Any]) -> BoolArray:
+    """Tell which of all coordinates, of weights and family, are estimated; the others are fixed."""
+    weights = model.weighting.n_parameters(len(params.weights))
+    return np.pad(informed(model.family).estimated(params.components), (weights, 0), constant_values=True)
 
 
 def _slots(model: Mixture[Any], params: MixtureParams[Any]) -> IntArray:

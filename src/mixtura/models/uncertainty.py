@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray
 from mixtura.exceptions import InformationError
-from mixtura.families.linalg import invert_lower, is_occupied, quotient, share_basis
+from mixtura.families.linalg import invert_lower, is_occupied, quotient
 from mixtura.model import Quantity, informed
-from mixtura.models.information import Information, InformationStats, information
+from mixtura.models.information import Information, InformationStats, estimated, information
 from mixtura.models.mixture import Mixture, MixtureParams
 
 MOST_COORDINATES = 2000  # a matrix then takes 32 MB, and the sum over a million rows holds some twenty
@@ -156,13 +156,7 @@ def check_possible(model: Mixture[Any], params: MixtureParams[Any]) -> None:
             f"{told}: there the likelihood is not smooth, and there are no standard errors. "
             f"Fit with fewer components, or more restricted ones"
         )
-    q = len(params.weights) + int(informed(model.family).slots(params.components).max())
-    if q > model.n_parameters(params):
-        raise InformationError(
-            "some parameters are fixed, and standard errors are of all or none: fit without what fixes them, starting "
-            "where this fit ended"
-        )
-    if q > MOST_COORDINATES:
+    if (q := len(estimated(model, params))) > MOST_COORDINATES:
         raise InformationError(
             f"standard errors of {q:,} parameters take matrices of {q:,} x {q:,} numbers, {8e-9 * q * q:.2g} GB each "
             f"and some twenty at a time; {MOST_COORDINATES:,} parameters are allowed. Fit fewer components or columns, "
@@ -248,8 +242,11 @@ def _why(model: Mixture[Any], params: MixtureParams[Any], kind: Kind, found: Inf
     """Say which components the information tells too little of, and what to do."""
     scale = np.sqrt(quotient(np.ones_like(found.complete), found.complete))
     values, vectors = np.linalg.eigh(kind.curvature(found) * scale[:, None] * scale)
-    slots = informed(model.family).slots(params.components) + len(params.weights) - 1
-    share = (vectors[slots, 0] ** 2).sum(axis=1)
+    kept = estimated(model, params)
+    squares = np.zeros(len(kept))
+    squares[kept] = vectors[:, 0] ** 2
+    family = squares[model.weighting.n_parameters(len(params.weights)) :]
+    share = family[informed(model.family).slots(params.components)].sum(axis=1)
     chief = " and ".join(str(j) for j in np.flatnonzero(share >= share.max() / 2))
     return (
         f"{kind.words} is not positive definite: its least eigenvalue is {values[0]:.2g} of that of complete data, "
@@ -260,12 +257,13 @@ def _why(model: Mixture[Any], params: MixtureParams[Any], kind: Kind, found: Inf
 
 
 def _quantities(model: Mixture[Any], params: MixtureParams[Any]) -> tuple[Quantity, ...]:
-    """Return the weights and the family's parameters, with their derivatives by all coordinates."""
-    basis = share_basis(params.weights)
+    """Return the weights and the family's parameters, with their derivatives by the coordinates that are estimated."""
+    basis, kept = model.weighting.basis(params.weights), estimated(model, params)
     family = informed(model.family).quantities(params.components)
     everywhere = np.ones_like(params.weights, dtype=np.bool_)
     weights = Quantity("weights", params.weights, basis.T * params.weights, everywhere, everywhere, upper=1.0)
-    return (weights.among(0, len(family[0].effects)), *(q.among(basis.shape[1], 0) for q in family))
+    everything = (weights.among(0, len(family[0].effects)), *(q.among(basis.shape[1], 0) for q in family))
+    return tuple(replace(q, effects=q.effects[kept]) for q in everything)
 
 
 def _estimate(quantity: Quantity, covariance: FloatArray) -> Estimate:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray
-from mixtura.families.linalg import is_occupied, log_positive, quotient
+from mixtura.families.linalg import is_occupied, log_positive, quotient, share_basis
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Weighting:
 
     def update(self, counts: FloatArray, old: FloatArray) -> FloatArray:
         """Return the most probable weights (k,) of components with these rows (formulas M1, P6)."""
-        rows, free = counts + self.prior.rows(len(counts)), self._free(counts)
+        rows, free = counts + self.prior.rows(len(counts)), self.is_free(counts)
         if not is_occupied(total := rows[free].sum()):
             return old
         weights: FloatArray = np.where(free, self._left(old) * (rows / total), old)
@@ -84,7 +84,7 @@ class Weighting:
 
     def counts(self, weights: FloatArray, total: float) -> FloatArray:
         """Return the rows, of this total, of which `update` makes these weights."""
-        added, free = self.prior.rows(len(weights)), self._free(weights)
+        added, free = self.prior.rows(len(weights)), self.is_free(weights)
         expected = weights * (total + added[free].sum() / self._left(weights))
         return np.where(free, np.maximum(expected - added, 0.0), weights * total)
 
@@ -94,13 +94,13 @@ class Weighting:
 
     def free(self, weights: FloatArray) -> FloatArray:
         """Return the logarithms of the free weights about their mean, 0 for a weight of 0 (formula Q1)."""
-        weights = weights[self._free(weights)]
+        weights = weights[self.is_free(weights)]
         positive, logs = weights > 0, log_positive(weights)
         return np.where(positive, logs - logs.sum() / max(positive.sum(), 1), 0.0)
 
     def from_free(self, vector: FloatArray, like: FloatArray) -> FloatArray:
         """Return the weights with these coordinates; what is fixed or 0 in `like` stays."""
-        weights, free = like.copy(), self._free(like)
+        weights, free = like.copy(), self.is_free(like)
         logs = np.where(like[free] > 0, vector, -np.inf)
         shares = np.exp(logs - logs.max(initial=-np.inf))
         weights[free] = self._left(like) * (shares / shares.sum())
@@ -108,13 +108,24 @@ class Weighting:
 
     def metric(self, weights: FloatArray, step: FloatArray) -> FloatArray:
         """Return the complete-data information per unit of weight, times a step (formula Q2)."""
-        mine = weights[self._free(weights)]
+        mine = weights[self.is_free(weights)]
         product: FloatArray = mine * (step - (mine * step).sum() / self._left(weights))
         return product
 
     def inverse_metric(self, weights: FloatArray, gradient: FloatArray) -> FloatArray:
         """Return the step of which `metric` makes this gradient."""
-        return quotient(gradient, weights[self._free(weights)])
+        return quotient(gradient, weights[self.is_free(weights)])
+
+    def basis(self, weights: FloatArray) -> FloatArray:
+        """Return the steps (k, m) of the log weights that are coordinates of unit information (formula V4).
+
+        Those of the free weights, about what these share; a fixed one takes none.
+        """
+        free = self.is_free(weights)
+        basis = np.zeros((len(weights), self.n_parameters(len(weights))))
+        if basis.size:
+            basis[free] = share_basis(weights[free] / self._left(weights))
+        return basis
 
     def n_free(self, k: int) -> int:
         """Return how many of k weights are not fixed."""
@@ -124,7 +135,7 @@ class Weighting:
         """Return the number of free parameters: the weights sum to 1."""
         return max(self.n_free(k) - 1, 0)
 
-    def _free(self, weights: FloatArray) -> BoolArray:
+    def is_free(self, weights: FloatArray) -> BoolArray:
         """Tell which weights are not fixed."""
         free = np.ones(len(weights), dtype=np.bool_)
         free[list(self.fixed)] = False
