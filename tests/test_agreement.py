@@ -167,7 +167,7 @@ def with_pair():
 
 @pytest.mark.parametrize("structure", ["full", "diag", "spherical"])
 def test_a_component_of_two_rows_is_suspect(structure):
-    with pytest.warns(SpuriousWarning, match=r"component \d has the weight of 2 rows, too few for a covariance"):
+    with pytest.warns(SpuriousWarning, match=r"component \d has the weight of 2 rows, too few for a width"):
         fitted = GaussianMixture(3, covariance_type=structure, random_state=0).fit(with_pair())
     (event,) = fitted.result_.events
     assert (event.kind, event.component) == (EventKind.SPURIOUS, int(np.argmin(fitted.weights_)))

@@ -126,6 +126,17 @@ def test_the_family_that_made_the_data_wins(winner, draw):
         assert fit_density(draw(np.random.default_rng(seed), 1000), (1, 2), **FAST).selection.winner.name == winner
 
 
+@doubtful
+def test_two_rows_close_together_do_not_win():
+    """Their likelihood is as high as they are near to each other; a BIC takes that for a component."""
+    x = np.append(np.random.default_rng(0).gamma(3.0, 2.0, 40), [30.0, 30.000001])
+    fit = fit_density(x, (1, 2, 3), [LogNormal()], random_state=0)
+    spurious = min(fit.selection.candidates, key=lambda c: c.bic)
+    assert spurious.n_components > 1
+    assert spurious.collapsed
+    assert fit.selection.winner.name == "log-normal 1 component"
+
+
 def test_a_near_tie_is_told():
     """Of 60 values of a gamma distribution of shape 20 nobody can say that they are not log-normal."""
     with pytest.warns(SelectionWarning, match="on another sample of this size, .* 1 component would beat") as told:

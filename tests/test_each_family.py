@@ -9,6 +9,7 @@ from scipy import stats
 
 from cases import CASES
 from mixtura import MixtureModel, init
+from mixtura.exceptions import SpuriousWarning
 from mixtura.families import (
     Bernoulli,
     Beta,
@@ -27,6 +28,7 @@ from mixtura.families import (
     ZeroInflated,
     special,
 )
+from mixtura.model import EventKind
 from mixtura.models import Mixture
 from mixtura.sources import ArraySource
 
@@ -389,6 +391,18 @@ def test_two_rates_of_the_death_notices():
     assert mixture.loglik_ == pytest.approx(-1989.9459, abs=1e-4)
     assert_allclose(mixture.weights_[low], 0.3599, atol=1e-4)
     assert_allclose(mixture.rates_[[low, high], 0], [1.2561, 2.6634], atol=1e-4)
+
+
+@pytest.mark.parametrize("family", [Gamma(), Beta(), LogNormal(), StudentT(), VonMises()], ids=lambda f: f.name)
+def test_two_rows_that_lie_close_together_are_suspect(family):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.beta(3, 4, 200), [0.98, 0.981]])
+    labels = np.append(np.full(200, 0), [1, 1])
+    with pytest.warns(SpuriousWarning, match="component 1 has the weight of 2 rows, too few for a width of its own"):
+        narrow = MixtureModel(family, 2).fit(x, labels=labels)
+    assert [event.kind for event in narrow.result_.events] == [EventKind.SPURIOUS]
+    x = np.concatenate([rng.beta(3, 4, 200), rng.beta(90, 10, 30)])
+    MixtureModel(family, 2).fit(x, labels=np.repeat([0, 1], [200, 30]))  # a warning would be an error
 
 
 @pytest.mark.parametrize("family", [Gamma(), Beta()])

@@ -11,6 +11,7 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Composed, expect
 from mixtura.families.linalg import quotient, ratio
 from mixtura.families.special import log_less_digamma, shape_information, stirling
+from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import Frame
 from mixtura.model import LEBESGUE, Event, EventKind, Quantity
@@ -137,6 +138,10 @@ class Beta(Composed[BetaParams]):
         """Return the step of which `metric` makes this gradient."""
         step = solve(*information(theta.shapes), gradient.reshape(theta.shapes.shape))
         return quotient(step, weights[:, None]).ravel()
+
+    def suspects(self, theta: BetaParams, counts: FloatArray) -> list[Event]:
+        """Return an event for each component that is likely to be spurious, by its width in log-odds (formula C2)."""
+        return suspects_by_column(counts, 1 / theta.alphas + 1 / theta.betas)
 
     def sample(self, theta: BetaParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row from the component named by each of `labels` (n,)."""

@@ -12,6 +12,7 @@ from mixtura.families.base import Separable, digest, expect
 from mixtura.families.gaussian import DIGITS_LOST
 from mixtura.families.linalg import is_occupied, ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, shape_information, stirling
+from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import ARITHMETIC_FLOOR, EPS, Frame
 from mixtura.model import LEBESGUE, Event, EventKind, Quantity
@@ -154,6 +155,10 @@ class Gamma(Separable[GammaParams]):
     def information(self, theta: GammaParams) -> FloatArray:
         """Return that about the logarithms of means and shapes, which are orthogonal (formula D12)."""
         return np.stack([theta.shapes, shape_information(theta.shapes)])
+
+    def suspects(self, theta: GammaParams, counts: FloatArray) -> list[Event]:
+        """Return an event for each component that is likely to be spurious, by its relative width (formula C2)."""
+        return suspects_by_column(counts, 1 / theta.shapes)
 
     def sample(self, theta: GammaParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row from the component named by each of `labels` (n,)."""

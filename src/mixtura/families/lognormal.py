@@ -117,6 +117,9 @@ class LogNormal(Composed[GaussianParams]):
     def part(self, theta: GaussianParams, a: int, b: int) -> GaussianParams:
         return self._normal.part(theta, a, b)
 
+    def suspects(self, theta: GaussianParams, counts: FloatArray) -> list[Event]:
+        return self._normal.suspects(theta, counts)
+
     def slots(self, theta: GaussianParams) -> IntArray:
         return self._normal.slots(theta)
 

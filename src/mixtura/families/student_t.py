@@ -265,6 +265,10 @@ class StudentT(Composed[StudentTParams]):
         """Return `theta` with the equal components a and b moved apart, as halves of a Gaussian are (formula C1)."""
         return replace(theta, normal=self._normal.part(theta.normal, a, b))
 
+    def suspects(self, theta: StudentTParams, counts: FloatArray) -> list[Event]:
+        """Return an event for each component that is likely to be spurious, by its scale matrix (formula C2)."""
+        return self._normal.suspects(theta.normal, counts)
+
     def sample(self, theta: StudentTParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row from the component named by each of `labels` (n,)."""
         frame, dofs = theta.normal.frame, theta.dofs[labels]

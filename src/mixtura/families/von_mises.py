@@ -11,6 +11,7 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import MeanFamily, expect
 from mixtura.families.linalg import quotient
 from mixtura.families.special import bessel_ratio, bessel_slope, concentration
+from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import Frame
 from mixtura.model import Event, EventKind, Quantity
@@ -126,6 +127,10 @@ class VonMises(MeanFamily[VonMisesParams]):
         part = (vectors * direction).sum(axis=-1, keepdims=True) * direction
         scaled: FloatArray = along[..., None] * part + across[..., None] * (vectors - part)
         return scaled.ravel()
+
+    def suspects(self, theta: VonMisesParams, counts: FloatArray) -> list[Event]:
+        """Return an event for each component that is likely to be spurious, by its width (formula C2)."""
+        return suspects_by_column(counts, 1 / (1 + kappas_of(theta)))  # 1 / kappa, where that is narrow
 
     def sample(self, theta: VonMisesParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row from the component named by each of `labels` (n,)."""

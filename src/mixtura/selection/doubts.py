@@ -60,7 +60,8 @@ def _collapsed(winner: Candidate) -> str:
     """Tell what happened to components of the winner."""
     events = winner.estimator.result_.events if winner.collapsed else ()
     told = "; ".join(dict.fromkeys(event.message for event in events))
-    return f"{winner.name}: every candidate has a collapsed component, here {told}" if told else ""
+    what = "every candidate has a collapsed component, or one that is suspect"
+    return f"{winner.name}: {what}, here {told}" if told else ""
 
 
 def _unfinished(candidates: Sequence[Candidate]) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 
 from mixtura.estimators.base import BaseMixture
 from mixtura.exceptions import FitError
-from mixtura.model import Source
+from mixtura.model import EventKind, Source
 from mixtura.models.collapse import KEPT
 from mixtura.selection.comparison import Fitted, compare
 from mixtura.selection.doubts import find_doubts
 from mixtura.selection.table import Candidate, Selection, rank
+
+UNSOUND = {*KEPT, EventKind.SPURIOUS}  # a likelihood that such a component makes is not worth what it seems
 
 
 def judge(estimators: Sequence[BaseMixture], failures: Sequence[str], source: Source, criterion: str) -> Selection:
@@ -73,7 +75,7 @@ def _enter(estimator: BaseMixture, failure: str) -> Candidate:
         aic=2 * n_parameters - 2 * loglik,
         converged=estimator.converged_,
         n_iter=estimator.n_iter_,
-        collapsed=any(event.kind in KEPT for event in estimator.result_.events),
+        collapsed=any(event.kind in UNSOUND for event in estimator.result_.events),
     )
 
 

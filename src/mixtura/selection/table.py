@@ -41,7 +41,8 @@ class Candidate:
     n_iter : int
         Updates in the best restart.
     collapsed : bool
-        Whether a component lost its rows or its width on the way: such a fit wins only if all others are such.
+        Whether a component lost its rows or its width on the way, or is likely to be spurious: such a fit wins only if
+        all others are such.
     failure : str
         Why there is no fit; "" where there is one.
     estimator : estimator
