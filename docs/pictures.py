@@ -43,14 +43,15 @@ def main(names: list[str]) -> None:
     warnings.simplefilter("ignore")
     for page in sorted(DOCS.rglob("*.md")):
         code = "".join(code_of(page))
-        wanted = [name for name in shown_by(page) if f'"{name}"' in code]
+        wanted = [Path(name) for name in shown_by(page) if f'"{Path(name).name}"' in code]
         if not wanted or (names and page.name not in names):
             continue
         with TemporaryDirectory() as work, contextlib.chdir(work):
-            run(page)
-            for name in wanted:
-                (IMAGES / name).write_bytes(Path(name).read_bytes())
-        print(f"{page.relative_to(DOCS)}: {', '.join(wanted)}")
+            with contextlib.redirect_stdout(None):
+                run(page)
+            for picture in wanted:
+                (IMAGES / picture).write_bytes(Path(picture.name).read_bytes())
+        print(f"{page.relative_to(DOCS)}: {', '.join(map(str, wanted))}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mixtura import families
 from mixtura.exceptions import SelectionWarning
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -27,15 +28,60 @@ def test_jobs(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(np.sort(names["stream"].means_[:, 0]), [0, 5], atol=0.2)
 
 
+# What the heavier and the lighter component of each page's data were drawn with.
+TRUTH = {
+    "bernoulli": {"probs": [[0.9, 0.8, 0.7, 0.9, 0.2, 0.1], [0.2, 0.1, 0.3, 0.4, 0.8, 0.7]]},
+    "beta": {"alphas": [[2], [20]], "betas": [[8], [5]]},
+    "categorical": {"probs": [[[0.7, 0.2, 0.1]] * 5, [[0.1, 0.3, 0.6]] * 5]},
+    "exponential": {"rates": [[1], [1 / 6]]},
+    "gamma": {"shapes": [[2], [30]], "rates": [[1], [2]]},
+    "gaussian": {"means": [[0, 0], [4, 2]], "covariances": [[[1, 0.8], [0.8, 1]], [[1, -0.5], [-0.5, 0.5]]]},
+    "log_normal": {"means": [[1], [3]], "covariances": [[[0.25]], [[0.09]]]},
+    "multinomial": {"probs": [[0.4, 0.3, 0.2, 0.05, 0.05], [0.05, 0.1, 0.2, 0.25, 0.4]]},
+    "negative_binomial": {"means": [[4], [30]], "sizes": [[3], [8]]},
+    "poisson": {"rates": [[2], [11]]},
+    "product": {"parts[0].probs": [[[0.1, 0.3, 0.6]] * 3, [[0.7, 0.2, 0.1]] * 3], "parts[2].means": [[50], [35]]},
+    "student_t": {"locations": [[0], [12]], "scales": [[[1]], [[4]]], "dofs": [3, 6]},
+    "von_mises": {"angles": [[-np.pi / 12], [13 * np.pi / 12 - 2 * np.pi]], "kappas": [[8], [3]]},
+    "zero_inflated": {"zeros": [0.4, 0.1], "rates": [[4], [18]]},
+}
+SURE = 0.9999  # of the intervals in which the truth is to be: none of some 80 is likely to miss it
+
+
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
-def test_families(tmp_path, monkeypatch):
-    names = run_page("families.md", tmp_path, monkeypatch)
-    voters = names["voters"]
-    robust = names["robust"]
-    np.testing.assert_allclose(robust.locations_[np.argsort(robust.locations_[:, 0])], [[0, 0], [6, 3]], atol=0.2)
-    order = np.argsort(voters.weights_)
-    np.testing.assert_allclose(voters.weights_[order], [0.4, 0.6], atol=0.06)
-    np.testing.assert_allclose(voters.parts_[0]["probs_"][order], names["truth"], atol=0.1)
+@pytest.mark.parametrize("page", sorted(TRUTH))
+def test_the_page_of_each_family(page, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib.pyplot import close
+
+    names = run_page(f"families/{page}.md", tmp_path, monkeypatch)
+    close("all")
+    mixture = names["mixture"]
+    heavier_first = np.argsort(-mixture.weights_)
+    intervals = mixture.standard_errors(names["x"]).interval(SURE)
+    for name, truth in ({"weights": [0.6, 0.4]} | TRUTH[page]).items():
+        low, high = (bound[heavier_first] for bound in intervals[name])
+        assert (low <= truth).all(), name
+        assert (high >= truth).all(), name
+    assert (tmp_path / f"{page}.png").stat().st_size > 10_000
+    if page == "student_t":
+        locations = names["robust"].locations_
+        np.testing.assert_allclose(locations[np.argsort(locations[:, 0])], [[0, 0], [6, 3]], atol=0.2)
+
+
+@pytest.mark.skipif(not (DOCS / "images").is_dir(), reason="installed without the pictures of docs/")
+def test_every_family_has_a_page_and_every_page_its_picture():
+    from docs.pictures import IMAGES, shown_by
+
+    of_structures = {"Diag", "Full", "Spherical", "Tied"}
+    assert {page.replace("_", "") for page in TRUTH} == {f.lower() for f in set(families.__all__) - of_structures}
+    index = (DOCS / "families.md").read_text(encoding="utf-8")
+    assert {path.stem for path in (DOCS / "families").glob("*.md")} == set(TRUTH)
+    for page in TRUTH:
+        assert f"(families/{page}.md)" in index
+        assert shown_by(DOCS / "families" / f"{page}.md") == [f"families/{page}.png"]
+    for page in DOCS.rglob("*.md"):
+        assert all((IMAGES / name).is_file() for name in shown_by(page)), page
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
@@ -131,7 +177,10 @@ def test_selection(tmp_path, monkeypatch, capsys):
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
 def test_density(tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib.pyplot import close
+
     names = run_page("density.md", tmp_path, monkeypatch)
+    close("all")
     page = (DOCS / "density.md").read_text(encoding="utf-8")
     printed = capsys.readouterr().out.splitlines()
     for line, shown in zip(printed, page.split("```text\n")[1].split("```")[0].splitlines()[:2], strict=False):
