@@ -21,6 +21,7 @@ from mixtura.init import Starts, Survey, comparable, fill_in, from_points, sampl
 from mixtura.model import Source
 from mixtura.models.collapse import Floor
 from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.repeats import merge
 from mixtura.result import ALONE, Agreement
 from mixtura.sources.arrays import ArraySource
 
@@ -106,7 +107,7 @@ def search(
     with unobserved():
         for stage in stages:
             least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))
-            rows = ArraySource(*stage.sample)
+            rows = merge(ArraySource(*stage.sample), model.family)
             results = drive(rows, eager, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
             ends = [result.params for result in _best(results, stage.kept)] or ends
     return Starts((ends + starts)[:n], _agreement(results, max(tol, least)))

@@ -32,6 +32,7 @@ from mixtura.model import Posterior, Source
 from mixtura.models.binned import model_of, rows_of
 from mixtura.models.collapse import CollapsePolicy, Drop, Floor, Raise, Reseed
 from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.repeats import merge
 from mixtura.search import AUTO, search
 from mixtura.sources.labelled import LabelledSource
 
@@ -132,7 +133,7 @@ class BaseMixture(Inference, DensityMixin, Iterated):
             resumed = checkpoint is not None and checkpoint.saved is not None
             starts = Starts([]) if resumed else self._make_starts(rows, fitted, found)
             results = drive(
-                source,
+                merge(source, fitted.family),
                 model_of(source, fitted),
                 starts.params,
                 agreement=starts.agreement,

@@ -17,6 +17,7 @@ from mixtura.estimators.outcome import best_of
 from mixtura.init import Survey
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture
+from mixtura.repeats import merge
 from mixtura.result import Trace
 from mixtura.sources.arrays import ArraySource
 from mixtura.sources.remembered import Remembered
@@ -63,7 +64,8 @@ def fit_together(
             jobs[i] = [Job(model, start, Trace(agreement=starts.agreement)) for start in starts.params]
         except ValueError as error:  # one that cannot be fitted does not end the others
             failures[i] = str(error)
-    results = iter(_drive(estimators[0], source, [job for some in jobs for job in some], deadline, checkpoint))
+    merged = merge(source, estimators[0]._make_model().family)
+    results = iter(_drive(estimators[0], merged, [job for some in jobs for job in some], deadline, checkpoint))
     for i, some in enumerate(jobs):
         if not failures[i]:
             failures[i] = _settle(estimators[i], found, list(islice(results, len(some))))
