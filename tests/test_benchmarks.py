@@ -207,3 +207,28 @@ def test_an_answer_at_the_floor_is_seen():
     start = {"reg_covar": 1e-6, "means_init": [[0, 0], [30, 30]], "random_state": 0}
     assert answers.fit(GaussianMixture(2, **start), x)["floor"]
     assert not answers.fit(GaussianMixture(1, reg_covar=1e-6), x)["floor"]
+
+
+def test_families_tells_what_it_lacks(monkeypatch, capsys):
+    families = importlib.import_module("benchmarks.families")
+    monkeypatch.setattr(families, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        families.main([])
+    assert "pip install -e '.[peers]'" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_families_fits_what_it_compares():
+    families = importlib.import_module("benchmarks.families")
+    for case in families.CASES:
+        ours = families.Ours(case, families.rows(case, 400), threads=1)
+        assert ours.fit(2) == pytest.approx(ours.fit_as_users_do(2), rel=1e-12)
+
+
+def test_families_runs(monkeypatch, capsys):
+    pytest.importorskip("pomegranate")
+    families = importlib.import_module("benchmarks.families")
+    monkeypatch.setattr(families, "LEAST", 0)
+    monkeypatch.setattr(families, "PAUSE", 0)
+    assert families.main(["--quick"]) == 0
+    assert all(f"| {case.name} |" in capsys.readouterr().out for case in families.CASES[:1])

@@ -38,8 +38,8 @@ class _Rows(NamedTuple):
 def merge(source: Source, family: Family[Any, Any]) -> Source:
     """Return the distinct rows of a source and how often each is there, or the source itself where that does not pay.
 
-    It does where a family is of counts or categories, weights are whole numbers, and there are at least four times as many rows
-    as distinct ones. One pass over the rows; it ends as soon as there are too many.
+    It does where a family is of counts or categories, weights are whole numbers, and there are at least four times as
+    many rows as distinct ones. One pass over the rows; it ends as soon as there are too many.
 
     Parameters
     ----------
