@@ -223,12 +223,12 @@ def test_chunks_and_threads_change_no_bit(path, monkeypatch):
 
 
 def test_blocks_are_whole_sequences_on_a_grid_of_their_own():
-    lengths = np.array([8000, 8000, 8000, 48000, 1, 1, 16382, 5])
+    lengths = np.array([16000, 16000, 16000, 96000, 1, 1, 32766, 5])
     chunk = Sequences(np.zeros((lengths.sum(), 1)), lengths=lengths)
     assert [(b.first, b.lengths.tolist()) for b in chunk.split(1)] == [
-        (0, [8000, 8000, 8000]), (1, [48000]), (2, [1, 1, 16382]), (3, [5]),
+        (0, [16000, 16000, 16000]), (1, [96000]), (2, [1, 1, 32766]), (3, [5]),
     ]  # fmt: skip
-    assert [b.first for b in chunk.split(64000)] == [0, 2]
+    assert [b.first for b in chunk.split(128000)] == [0, 2]
     assert [len(b.packed()) for b in chunk.split(1 << 20)] == [lengths.sum()]
 
 

@@ -12,10 +12,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from laws import assert_close
 from mixtura.arena import Arena, lined, reusing
+from mixtura.em import evaluate
 from mixtura.families import Bernoulli, Categorical, Diag, Full, Gaussian, Poisson, Spherical, Tied
 from mixtura.grid import Sequences
+from mixtura.kernels.threads import using_threads
 from mixtura.models import chain
 from mixtura.models.hmm import HiddenMarkov, HMMParams
+from mixtura.sources.sequences import SequenceSource
+from mixtura.values import same_bits
 
 if not Gaussian().fused(2, 2):
     pytest.skip("this machine does not run the kernels", allow_module_level=True)
@@ -169,6 +173,21 @@ def test_a_pass_that_works_in_used_memory_has_the_same_bits():
     ((_, other),) = model.e_blocks(params, replace(rows, idle=deque()))
     for again in (second, third, other):
         assert again.to_bytes() == first.to_bytes()
+
+
+def test_threads_change_no_bit_of_a_long_sequence():
+    family, rng = Gaussian(Full()), np.random.default_rng(0)
+    x = rng.normal(size=(3 * states.PIECE + 100, 2))
+    theta = family.with_means(family.blank(family.frame(*np.zeros((2, 2)), np.ones(2)), 3), x[:3])
+    shares = rng.dirichlet(np.ones(3), 4)
+    params: HMMParams[Any] = HMMParams(shares[0], shares[1:], theta, np.full(3, 1 / 3), np.full(3, 0.3))
+    source, model = SequenceSource(x, np.array([len(x)])), HiddenMarkov(family, 3)
+    found = []
+    for threads in (1, 2, 5):
+        with using_threads(threads):
+            found.append(evaluate(source, model, params))
+    assert same_bits(found[0], found[1])
+    assert same_bits(found[0], found[2])
 
 
 def test_an_arena_gives_memory_once():

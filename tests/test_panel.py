@@ -22,7 +22,8 @@ from mixtura.kernels.panel import (
     store_panel,
     store_strip,
 )
-from mixtura.kernels.simd import load
+from mixtura.kernels.simd import load, store
+from mixtura.kernels.turning import diagonals, turned
 from tests.test_simd import double, needs_compiler, run
 
 jit = numba.njit(error_model="numpy")  # not the kernels' own: see test_simd
@@ -75,6 +76,11 @@ def symmetric(rows, out):
 @jit
 def transpose(a, out):
     store_panel(SQUARE, out, 0, 0, flip(load_panel(SQUARE, a, 0, 0)))
+
+
+@jit
+def by_diagonals(v, rows, out):
+    store(out, 0, turned(load(v, 0), load_panel(SQUARE, rows, 0, 0)))
 
 
 def matrices():
@@ -133,6 +139,14 @@ def test_a_circle_has_all_products_of_two_lanes(function):
     assert {frozenset((q, (q + t) % 8)) for t, q in np.ndindex(CIRCLE, 8)} == {
         frozenset((i, j)) for i, j in np.ndindex(8, 8)
     }
+
+
+@both(by_diagonals)
+def test_a_product_by_diagonals(function):
+    rng, out = np.random.default_rng(3), np.empty(8)
+    v, matrix = rng.standard_normal(8), rng.standard_normal((8, 8))
+    function(v, diagonals(matrix), out)
+    np.testing.assert_allclose(out, v @ matrix, rtol=1e-13)
 
 
 @both(transpose)

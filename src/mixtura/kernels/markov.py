@@ -16,6 +16,7 @@ from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.markov_narrow import smooth_narrow
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import VECTOR, clear, constant, padded
+from mixtura.kernels.turning import diagonals
 
 TOO_SMALL = 1e-200  # a step of less probability has lost digits, or soon will: such a sequence wants logarithms
 FOLD = 1e-100  # a product of probabilities is taken the logarithm of before it is less than this times `TOO_SMALL`
@@ -162,13 +163,13 @@ def smooth(
     """
     k, k8 = len(start), emission.shape[1]
     loglik, pairs, other = np.empty(len(weight)), lined(k8, k8), lined(*emission.shape)
-    chain = padded(start, k8), padded(transmat, k8, k8), padded(transmat.T, k8, k8)
+    first, ahead, back = padded(start, k8), padded(transmat, k8, k8), padded(transmat.T, k8, k8)
     if k8 == VECTOR:
-        resp = emission
-        smooth_narrow(starts, constant(weight), *chain, other, lined(1, k8), resp, loglik, pairs)
+        resp, ahead, back = emission, constant(diagonals(ahead)), constant(diagonals(back))
+        smooth_narrow(starts, constant(weight), first, ahead, back, other, lined(1, k8), resp, loglik, pairs)
     else:
-        resp = other
-        smooth_wide(constant(emission), starts, constant(weight), k, *chain, lined(2, k8), resp, loglik, pairs)
+        resp, rows = other, constant(emission)
+        smooth_wide(rows, starts, constant(weight), k, first, ahead, back, lined(2, k8), resp, loglik, pairs)
     loglik += np.add.reduceat(top, starts[:-1])
     return loglik, resp[:, :k], pairs[:k, :k] * transmat
 

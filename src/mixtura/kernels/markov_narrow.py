@@ -13,24 +13,15 @@ from typing import Any
 from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.panel import load_panel, outer, store_panel
-from mixtura.kernels.simd import fma, hsum, lane, load, splat, store
+from mixtura.kernels.simd import hsum, load, splat, store
 from mixtura.kernels.tile import SQUARE, clear
+from mixtura.kernels.turning import turned
 
 SMALL = 2.0**-256  # the sum of a vector below which it is lifted, by 1 / SMALL: its least parts keep their digits
 LN_SMALL = math.log(SMALL)
 # The probability of a sequence, up to lifts. No entry above 2**-1022 has lost a digit, and no other number that it
 # meets is above 1: the lost are less than 2**-62 of this.
 LOST = 2.0**-960
-
-
-@inline_jit
-def times(v: Any, matrix: Any) -> Any:
-    """Return the row vector v times a matrix, a panel of eight rows, in four sums that do not wait."""
-    a, b = splat(lane(v, 0)) * matrix[0], splat(lane(v, 1)) * matrix[1]
-    c, d = splat(lane(v, 2)) * matrix[2], splat(lane(v, 3)) * matrix[3]
-    a, b = fma(splat(lane(v, 4)), matrix[4], a), fma(splat(lane(v, 5)), matrix[5], b)
-    c, d = fma(splat(lane(v, 6)), matrix[6], c), fma(splat(lane(v, 7)), matrix[7], d)
-    return (a + b) + (c + d)
 
 
 @inline_jit
@@ -47,7 +38,7 @@ def approach(
     begin: int,
     end: int,
     start: FloatArray,  # IN (8,)
-    transmat: FloatArray,  # IN (8, 8)
+    transmat: FloatArray,  # IN (8, 8) diagonals, as of its transpose
     transposed: FloatArray,  # IN (8, 8)
     behind: FloatArray,  # OUT (n, 8) alpha in the first half of the rows, w in the others
 ) -> int:
@@ -58,12 +49,12 @@ def approach(
     t, u, lifts = begin, end, 0
     if (end - begin) % 2 == 0:
         u -= 1
-        w = times(w, back) * load(emission, u, 0)
+        w = turned(w, back) * load(emission, u, 0)
         store(behind, u, 0, w)
     while u - t > 1:
         t, u = t + 1, u - 1
-        alpha, lifted = lift(times(alpha, onward) * load(emission, t, 0))
-        w, _ = lift(times(w, back) * load(emission, u, 0))
+        alpha, lifted = lift(turned(alpha, onward) * load(emission, t, 0))
+        w, _ = lift(turned(w, back) * load(emission, u, 0))
         store(behind, t, 0, alpha)
         store(behind, u, 0, w)
         lifts += lifted
@@ -90,7 +81,7 @@ def depart(
     begin: int,
     end: int,
     weight: float,
-    transmat: FloatArray,  # IN (8, 8)
+    transmat: FloatArray,  # IN (8, 8) diagonals, as of its transpose
     transposed: FloatArray,  # IN (8, 8)
     behind: FloatArray,  # IN (n, 8)
     resp: FloatArray,  # IN emissions (n, 8), OUT weighted probabilities given all rows
@@ -110,13 +101,13 @@ def depart(
         w = load(behind, u, 0)
     store(last, 0, 0, alpha)
     while t >= begin:
-        reached, other, emission = times(w, back), load(behind, t, 0), load(resp, t, 0)
+        reached, other, emission = turned(w, back), load(behind, t, 0), load(resp, t, 0)
         before = settle(resp, t, reached, other, weight)
         sums = outer(behind, t, 0, (w * splat(counted / before),), sums)
         w, _ = lift(reached * emission)
         after = before
         if u < end:
-            reached, other, emission = times(alpha, onward), load(behind, u, 0), load(resp, u, 0)
+            reached, other, emission = turned(alpha, onward), load(behind, u, 0), load(resp, u, 0)
             after = settle(resp, u, reached, other, weight)
             sums = outer(last, 0, 0, (other * splat(weight / after),), sums)
             alpha, lifted = lift(reached * emission)
@@ -134,7 +125,7 @@ def smooth_narrow(
     starts: IntArray,  # IN (m + 1,) first rows of the sequences, and the end
     weight: FloatArray,  # IN (m,)
     start: FloatArray,  # IN (8,)
-    transmat: FloatArray,  # IN (8, 8)
+    transmat: FloatArray,  # IN (8, 8) diagonals, as of its transpose
     transposed: FloatArray,  # IN (8, 8)
     behind: FloatArray,  # TMP (n, 8)
     last: FloatArray,  # TMP (1, 8)

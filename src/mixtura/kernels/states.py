@@ -10,30 +10,120 @@ import numpy as np
 from mixtura._types import FloatArray, IntArray
 from mixtura.arena import lined
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import entry_jit
+from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.simd import exp2, fma, fnma, hmax, load, splat, store, vmax
-from mixtura.kernels.tile import LOWEST, VECTOR, clear, constant, padded, up_to
+from mixtura.kernels.threads import share_out
+from mixtura.kernels.tile import LOWEST, TILE, VECTOR, clear, constant, padded, up_to
 
 LN2 = math.log(2.0)
 LOG2_E = 1.0 / LN2
 ROOT_HALF_LOG2_E = math.sqrt(LOG2_E / 2)  # a factor times this: -|y|^2 then is a log-density to base 2
+PIECE = 8 * BLOCK_ROWS  # rows that repay a thread
 ROWS_A_VALUE = 8  # so many rows of each possible value repay to look for those that are alike
-ROWS: Any = np.int64(4)  # whose products are added to a sum before it is stored: stores were half of the time
+ROWS: Any = np.int64(4)  # worked on together: what is loaded or stored for one was half of the time
 
 
-def widened(values: FloatArray) -> FloatArray:
-    """Return a copy (n, k8) of numbers (n, k) of each state, with zeros up to whole vectors."""
+def widened(values: FloatArray, beyond: float = 0.0) -> FloatArray:
+    """Return a copy (n, k8) of numbers (n, k) of each state, and one that makes up whole vectors."""
     n, k = values.shape
     wide = lined(n, up_to(VECTOR, k))
-    wide[:, :k], wide[:, k:] = values, 0.0
+    wide[:, :k], wide[:, k:] = values, beyond
     return wide
 
 
 def over_largest(log_density: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return densities over the largest of a row, (n, k8), of logarithms (n, k), and the logarithm (n,) of that."""
-    top = log_density.max(axis=1)
-    with np.errstate(invalid="ignore"):  # a row that is impossible in all states: NaN, which wants logarithms
-        return widened(np.exp(log_density - top[:, None])), top
+    """Return densities over the largest of a row, (n, k8), of logarithms (n, k), and the logarithm (n,) of that.
+
+    Those of a row that is impossible in all states are 0.
+    """
+    density, top = widened(log_density, -np.inf), np.empty(len(log_density))
+    density *= LOG2_E
+    write_over_largest(density, top)
+    return density, top
+
+
+@inline_jit
+def enter(
+    x: FloatArray,  # IN (n, d)
+    rows: Any,
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    origin: FloatArray,  # IN (d, k8)
+    s: int,
+    z: FloatArray,  # OUT (d, 32)
+) -> None:
+    """Write how far four rows are from the origins of eight states, in the frame."""
+    for j in range(x.shape[1]):
+        here = load(origin, j, s)
+        store(z, j, 0, splat((x[rows[0], j] - shift[j]) * scale[j]) - here)
+        store(z, j, 8, splat((x[rows[1], j] - shift[j]) * scale[j]) - here)
+        store(z, j, 16, splat((x[rows[2], j] - shift[j]) * scale[j]) - here)
+        store(z, j, 24, splat((x[rows[3], j] - shift[j]) * scale[j]) - here)
+
+
+@jit
+def write_joint(
+    x: FloatArray,  # IN (n, d)
+    begin: int,
+    end: int,
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    means: FloatArray,  # IN (d, k8)
+    factors: FloatArray,  # IN (d d, k8)
+    band: int,
+    peaks: FloatArray,  # IN (k8,)
+    z: FloatArray,  # TMP (d, 32)
+    joint: FloatArray,  # OUT (n, k8)
+) -> None:
+    """Write the log-densities, to base 2, of some rows in each state (formula E1), of four rows at a time."""
+    for t in range(begin, end, ROWS):
+        rows = (t, min(t + 1, end - 1), min(t + 2, end - 1), min(t + 3, end - 1))
+        for s in range(0, peaks.shape[0], 8):
+            enter(x, rows, shift, scale, means, s, z)
+            j0 = load(peaks, s)
+            j1, j2, j3 = j0, j0, j0
+            for j in range(x.shape[1]):
+                y0 = splat(0.0)
+                y1, y2, y3 = y0, y0, y0
+                for h in range(max(0, j - band), j + 1):
+                    factor = load(factors, j * x.shape[1] + h, s)
+                    y0, y1 = fma(factor, load(z, h, 0), y0), fma(factor, load(z, h, 8), y1)
+                    y2, y3 = fma(factor, load(z, h, 16), y2), fma(factor, load(z, h, 24), y3)
+                j0, j1, j2, j3 = fnma(y0, y0, j0), fnma(y1, y1, j1), fnma(y2, y2, j2), fnma(y3, y3, j3)
+            store(joint, rows[0], s, j0)
+            store(joint, rows[1], s, j1)
+            store(joint, rows[2], s, j2)
+            store(joint, rows[3], s, j3)
+
+
+@jit
+def take_out(
+    density: FloatArray,  # IN log-densities to base 2, OUT densities over the largest of a row: (n, k8)
+    begin: int,
+    end: int,
+    top: FloatArray,  # OUT (n,) the natural logarithm of that
+) -> None:
+    """Turn log-densities of some rows into densities, after the largest was taken out of each."""
+    for t in range(begin, end):
+        most = splat(LOWEST)
+        for s in range(0, density.shape[1], 8):
+            most = vmax(load(density, t, s), most)
+        top[t] = hmax(most)
+    for t in range(begin, end):
+        most = splat(top[t])
+        for s in range(0, density.shape[1], 8):
+            store(density, t, s, exp2(load(density, t, s) - most))
+        top[t] *= LN2
+
+
+@entry_jit
+def write_over_largest(
+    density: FloatArray,  # IN log-densities to base 2, OUT densities over the largest of a row: (n, k8)
+    top: FloatArray,  # OUT (n,) the natural logarithm of that
+) -> None:
+    """Do so with all rows, some at a time, which stay in L1."""
+    for begin in range(0, density.shape[0], TILE):
+        take_out(density, begin, min(begin + TILE, density.shape[0]), top)
 
 
 @entry_jit
@@ -45,29 +135,16 @@ def write_densities(
     factors: FloatArray,  # IN (d d, k8) times `ROOT_HALF_LOG2_E`, row after row
     band: int,  # how far from the diagonal factors are not 0
     peaks: FloatArray,  # IN (k8,) log2 of densities at the means, -inf for no state
-    z: FloatArray,  # TMP (d, 8)
+    z: FloatArray,  # TMP (d, 32)
     density: FloatArray,  # OUT (n, k8) over that of the most likely state
     top: FloatArray,  # OUT (n,) the logarithm of that
 ) -> None:
-    """Write the densities of rows in each state (formula E1)."""
-    (n, d), k8 = x.shape, peaks.shape[0]
-    for t in range(n):
-        most = splat(LOWEST)
-        for s in range(0, k8, 8):
-            for j in range(d):
-                store(z, j, 0, splat((x[t, j] - shift[j]) * scale[j]) - load(means, j, s))
-            joint = load(peaks, s)
-            for j in range(d):
-                y = splat(0.0)
-                for h in range(max(0, j - band), j + 1):
-                    y = fma(load(factors, j * d + h, s), load(z, h, 0), y)
-                joint = fnma(y, y, joint)
-            store(density, t, s, joint)
-            most = vmax(joint, most)
-        largest = hmax(most)
-        for s in range(0, k8, 8):
-            store(density, t, s, exp2(load(density, t, s) - splat(largest)))
-        top[t] = largest * LN2
+    """Write the densities of rows in each state: the steps one after another on rows that stay in L1."""
+    n = density.shape[0]
+    for begin in range(0, n, TILE):
+        end = min(begin + TILE, n)
+        write_joint(x, begin, end, shift, scale, means, factors, band, peaks, z, density)
+        take_out(density, begin, end, top)
 
 
 def scaled_densities(
@@ -102,8 +179,15 @@ def scaled_densities(
     wide[:k] = peaks * LOG2_E
     columns = padded(np.moveaxis(factors, 0, -1).reshape(d * d, k) * ROOT_HALF_LOG2_E, k8)
     density, top = lined(n, k8), np.empty(n)
-    frame = constant(shift), constant(scale)
-    write_densities(constant(x), *frame, padded(means.T, k8), columns, band, constant(wide), lined(d, 8), density, top)
+    frame, middle, ends = (constant(shift), constant(scale)), padded(means.T, k8), constant(wide)
+
+    def run(begin: int, end: int) -> None:
+        rows = slice(begin * PIECE, end * PIECE)
+        z = lined(d, 8 * ROWS)
+        write_densities(constant(x[rows]), *frame, middle, columns, band, ends, z, density[rows], top[rows])
+
+    pieces = -(-n // PIECE)
+    share_out(run, pieces, pieces)
     return density, top
 
 
@@ -124,19 +208,14 @@ def add_moments(
         clear(sums[b])
         last = min((b + 1) * BLOCK_ROWS, x.shape[0]) - 1
         for t in range(b * BLOCK_ROWS, last + 1, ROWS):
-            t1, t2, t3 = min(t + 1, last), min(t + 2, last), min(t + 3, last)  # a row that is repeated counts once
+            rows = (t, min(t + 1, last), min(t + 2, last), min(t + 3, last))  # one that is repeated counts once
             for s in range(0, k8, 8):
+                enter(x, rows, shift, scale, pivot, s, z)
                 r0 = load(resp, t, s)
-                r1 = load(resp, t1, s) * splat(1.0 if t1 > t else 0.0)
-                r2 = load(resp, t2, s) * splat(1.0 if t2 > t1 else 0.0)
-                r3 = load(resp, t3, s) * splat(1.0 if t3 > t2 else 0.0)
+                r1 = load(resp, rows[1], s) * splat(1.0 if rows[1] > t else 0.0)
+                r2 = load(resp, rows[2], s) * splat(1.0 if rows[2] > rows[1] else 0.0)
+                r3 = load(resp, rows[3], s) * splat(1.0 if rows[3] > rows[2] else 0.0)
                 store(sums, b, 0, s, load(sums, b, 0, s) + ((r0 + r1) + (r2 + r3)))
-                for j in range(d):
-                    origin = load(pivot, j, s)
-                    store(z, j, 0, splat((x[t, j] - shift[j]) * scale[j]) - origin)
-                    store(z, j, 8, splat((x[t1, j] - shift[j]) * scale[j]) - origin)
-                    store(z, j, 16, splat((x[t2, j] - shift[j]) * scale[j]) - origin)
-                    store(z, j, 24, splat((x[t3, j] - shift[j]) * scale[j]) - origin)
                 for j in range(d):
                     p0, p1 = r0 * load(z, j, 0), r1 * load(z, j, 8)
                     p2, p3 = r2 * load(z, j, 16), r3 * load(z, j, 24)
@@ -161,7 +240,13 @@ def moments(
     k8 = up_to(VECTOR, k)
     sums = lined(-(-n // BLOCK_ROWS), 1 + d + d * d, k8)
     wide = constant(resp) if k == k8 else padded(resp, k8)
-    add_moments(constant(x), constant(shift), constant(scale), wide, padded(pivot.T, k8), band, lined(d, 32), sums)
+    frame, origin = (constant(shift), constant(scale)), padded(pivot.T, k8)
+
+    def run(begin: int, end: int) -> None:
+        rows = slice(begin * BLOCK_ROWS, end * BLOCK_ROWS)
+        add_moments(constant(x[rows]), *frame, wide[rows], origin, band, lined(d, 8 * ROWS), sums[begin:end])
+
+    share_out(run, len(sums), len(sums))
     total = sums.sum(axis=0)[:, :k].T
     lower = total[:, 1 + d :].reshape(k, d, d)
     upper = np.swapaxes(np.tril(lower, -1), -1, -2)
