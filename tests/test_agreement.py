@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.linalg import eigh
 from sklearn.exceptions import ConvergenceWarning
 
+from benchmarks.compress import make_rows
 from mixtura import GaussianMixture, MixtureModel, load, search, select
 from mixtura.em import drive
 from mixtura.estimators.outcome import stands_alone
@@ -126,6 +127,15 @@ def test_the_search_tells_of_other_optima():
     assert f"1 of {len(last)} starts came to the best log-likelihood, the next {found.gap:.2g} a row below" in str(
         fitted.result_
     )
+
+
+def test_where_the_last_runs_stop_is_no_disagreement():
+    """Of a flat likelihood, with a tolerance that is finer than that of the search."""
+    x = make_rows(20_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = GaussianMixture(5, tol=1e-8, max_iter=1000, random_state=0).fit(x)
+    assert fitted.result_.agreement == Agreement(3, 3, 0.0)
 
 
 def test_restarts_count_where_there_are_some():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.special import polygamma
 
 from derivatives import curvature_by_differences
 from mixtura import GaussianMixture, MixtureModel
@@ -26,6 +27,10 @@ from mixtura.families import (
     VonMises,
     ZeroInflated,
 )
+from mixtura.families.linalg import share_basis
+from mixtura.families.multinomial import MultinomialParams
+from mixtura.families.negative_binomial import NegativeBinomialParams
+from mixtura.families.student_t import StudentTParams
 from mixtura.families.zero_inflated import ZeroParams
 from mixtura.frame import Frame
 from mixtura.models import Mixture, MixtureParams
@@ -182,6 +187,60 @@ def test_scores_are_derivatives_of_each_row(name):
     scores = np.array([(logs(values + s) - logs(values - s)) / (2 * s.max()) for s in np.diag(steps)])
     expected = np.linalg.inv(scores * w @ scores.T)
     assert_allclose(np.sqrt(np.diag(expected)), np.sqrt(np.diag(sure.covariance)[at]), rtol=1e-4)
+
+
+# ---------------------------------------------------------------- second derivatives, away from the maximum
+
+
+def bent(name, theta, e):
+    """Return what users know of one component in two columns at these coordinates (formulas V12, V15, V16)."""
+    if name == "multinomial":
+        shares = theta.probs * np.exp(share_basis(theta.probs[0]) @ e / np.sqrt(theta.totals))
+        return {"probs_": shares / shares.sum()}
+    if name == "negative-binomial":
+        r, m = theta.sizes, theta.means
+        sizes = polygamma(1, r) * r**2 - r
+        return {"means_": m * np.exp(e[:2] / np.sqrt(r * m / (r + m))), "sizes_": r * np.exp(e[2:] / np.sqrt(sizes))}
+    lower, v = np.linalg.inv(np.linalg.cholesky(theta.normal.covariances[0])), theta.dofs[0]
+    spread = np.array([[np.sqrt(2) * e[2], e[3]], [e[3], np.sqrt(2) * e[4]]])
+    return {
+        "locations_": theta.normal.means + np.linalg.solve(lower, e[:2]),
+        "scales_": np.linalg.inv(lower.T @ (np.eye(2) - spread) @ lower)[None],
+        "dofs_": np.array([v * np.exp(e[5] / np.sqrt(polygamma(1, v / 2) * v**2 / 4 - v / 2))]),
+    }
+
+
+def away(name):
+    """Return a family, rows, and parameters that are far from theirs."""
+    rng = np.random.default_rng(4)
+    if name == "multinomial":
+        theta = MultinomialParams(probs=np.array([[0.2, 0.5, 0.3]]), totals=np.array([4.0]))
+        return Multinomial(), rng.integers(0, 6, (12, 3)).astype(float), theta
+    if name == "negative-binomial":
+        theta = NegativeBinomialParams(means=np.array([[3.0, 8.0]]), sizes=np.array([[0.7, 30.0]]))
+        return NegativeBinomial(), rng.poisson(4.0, (12, 2)).astype(float), theta
+    family = StudentT()
+    normal = family.blank(Frame.identity(2), 1).normal
+    covariances = np.array([[[1.5, 0.6], [0.6, 0.8]]])
+    factors = np.linalg.inv(np.linalg.cholesky(covariances))
+    normal = replace(normal, means=np.array([[0.5, -0.2]]), covariances=covariances, factors=factors)
+    return family, 2 * rng.normal(size=(12, 2)), StudentTParams(normal, np.array([4.0]))
+
+
+@pytest.mark.parametrize("name", ["multinomial", "negative-binomial", "student-t"])
+def test_second_derivatives_away_from_the_maximum(name):
+    family, x, theta = away(name)
+    w = np.random.default_rng(0).integers(1, 4, (len(x), 1)).astype(float)
+    p = family.slots(theta).shape[1]
+
+    def loglik(e):
+        return float(w[:, 0] @ DENSITY[name](bent(name, theta, e), x)[:, 0])
+
+    curvature = curvature_by_differences(loglik, np.zeros(p), np.full(p, 0.02))
+    found = family.unseen(theta, x, w)[0] - w.sum() * np.eye(p)
+    assert_allclose(found, curvature, rtol=1e-4, atol=1e-4 * np.abs(curvature).max())
+    slopes = [(loglik(step) - loglik(-step)) / 2e-4 for step in 1e-4 * np.eye(p)]
+    assert_allclose((w * family.unit_scores(theta, x)[:, 0]).sum(axis=0), slopes, rtol=1e-5)
 
 
 def test_one_zero_inflated_component_and_why_there_are_no_errors_of_two():

@@ -40,6 +40,7 @@ FEWER = 2  # one in so many of the rows that candidates see is enough to start t
 MORE = 8  # times as many rows go to the best of them
 LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the candidates see
 SHORT, LONGER = 8, 22  # updates of the candidates, and of the better ones: ten alone are too few for the demo
+CLEAR = 5.0  # multiples of their tolerance, twice, by which the ends of the last runs are told apart
 LONG = 200  # most updates of the best ones
 FINER, FINEST = 0.3, 1e-5  # of the fit's tolerance, and at least so much: its optimum is not that of all rows
 
@@ -110,7 +111,7 @@ def search(
             rows = merge(ArraySource(*stage.sample), model.family)
             results = drive(rows, eager, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
             ends = [result.params for result in _best(results, stage.kept)] or ends
-    return Starts((ends + starts)[:n], _agreement(results, max(tol, least)))
+    return Starts((ends + starts)[:n], _agreement(results, max(tol, CLEAR * least)))
 
 
 def _noise(model: Mixture[Any], params: MixtureParams[Any], m: int, n: int) -> float:
