@@ -304,8 +304,15 @@ def from_points(
     rng: np.random.Generator,
 ) -> MixtureParams[Any]:
     """Return the parameters of `rows` that a method assigns by distances between their `points`."""
+    return from_resp(model, found, rows, weight, method(points, weight, model.n_components, rng))
+
+
+def from_resp(
+    model: Mixture[Any], found: Survey, rows: FloatArray, weight: FloatArray, resp: FloatArray
+) -> MixtureParams[Any]:
+    """Return the parameters of rows (n, d) of these weights (n,) and responsibilities (n, k)."""
     k, empty = model.n_components, blank(model, found)
-    resp = method(points, weight, k, rng) * weight[:, None]
+    resp = resp * weight[:, None]
     params, events = model.from_resp(empty, rows, resp)
     if events or not (params.weights > 0).all() or not model.family.is_interior(params.components):
         # Components without rows, width or some value of their own also get a little of all rows: a start must not be

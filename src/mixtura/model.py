@@ -393,6 +393,20 @@ class Divisible(Protocol[T]):
 
 
 @runtime_checkable
+class Stackable(Protocol[T]):
+    """What a family offers beyond `Family` if one call can serve the components of several mixtures."""
+
+    def stacked(self, k: int, /) -> Any:
+        """Return the family of the components of several mixtures of k, or None if there is none for this one."""
+
+    def stack(self, members: Sequence[T], /) -> T:
+        """Return the components of several mixtures as those of the family that `stacked` returns."""
+
+    def unstack(self, theta: T, k: int, /) -> list[T]:
+        """Return the components of each of the mixtures of k that were stacked."""
+
+
+@runtime_checkable
 class Source(Protocol):
     """Rows that can be read again and again in the same order; the only place that knows where they are."""
 

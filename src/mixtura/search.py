@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent, Plain
-from mixtura.em import EMResult, drive, unobserved
+from mixtura.em import EMResult, drive, evaluate, unobserved
 from mixtura.init import Starts, Survey, comparable, fill_in, from_points, sample_size
-from mixtura.model import Source
+from mixtura.model import Model, Source
 from mixtura.models.collapse import Floor
+from mixtura.models.ensemble import Ensemble
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.repeats import merge
 from mixtura.result import ALONE, Agreement
@@ -35,7 +36,8 @@ METHODS = (
 )  # each tried on raw and on whitened columns
 CANDIDATES = 4  # for each start that is wanted; at least one round of all methods
 AMPLE = 1 << 18  # values by components up to which a sample is small: there more candidates go to their end
-MANY = 12  # of these: in the time of few that are left out early they are behind half as often (benchmarks/answers.py)
+MANY, MOST = 16, 48  # of these: in the time of few that are left out early they are behind half as often
+EFFORT = 1 << 18  # values by components by candidates from which there are less than most
 FEWER = 2  # one in so many of the rows that candidates see is enough to start them from
 MORE = 8  # times as many rows go to the best of them
 LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the candidates see
@@ -94,24 +96,71 @@ def search(
     if model.n_components == 1:
         whole = few.filled(found)
         return Starts([from_points(model, found, *whole, whole.rows, init.random, rng)] * n)
-    small = few.rows.size * model.n_components <= AMPLE
-    count = max(MANY if small else 2 * len(METHODS), CANDIDATES * n)
-    starts = list(_candidates(model, found, few.thinned(size // FEWER).filled(found), count, rng))
-    if small:
-        stages = [_Stage(few, 3 * n, tol, SHORT + LONGER, Plain())]
-    else:
-        stages = [_Stage(few, 3 * n, tol, SHORT, ascent), _Stage(few, 2 * n, tol, LONGER, ascent)]
-    stages.append(_Stage(many, n, max(FINER * tol, FINEST), LONG, ascent))
-    ends = starts
+    half = few.thinned(size // FEWER).filled(found)
     # A kernel that all rows repay is compiled anyway: it runs on the sample as well.
     eager = replace(model, patience=model.patience * max(1, source.n_rows // size))
     with unobserved():
-        for stage in stages:
+        starts, ends, stages = _begin(eager, found, few, half, n, rng, tol=tol, ascent=ascent)
+        for stage in [*stages, _Stage(many, n, max(FINER * tol, FINEST), LONG, ascent)]:
             least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))
             rows = merge(ArraySource(*stage.sample), model.family)
             results = drive(rows, eager, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
             ends = [result.params for result in _best(results, stage.kept)] or ends
     return Starts((ends + starts)[:n], _agreement(results, max(tol, CLEAR * least)))
+
+
+def _begin(
+    model: Mixture[Any],
+    found: Survey,
+    few: _Sample,
+    half: _Sample,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    tol: float,
+    ascent: Ascent,
+) -> tuple[list[MixtureParams[Any]], list[MixtureParams[Any]], list[_Stage]]:
+    """Return starts, where to go on, the best first, and in what stages on the sample of few rows."""
+    room = few.rows.size * model.n_components
+    if room > AMPLE:
+        starts = list(_candidates(model, found, half, max(2 * len(METHODS), CANDIDATES * n), rng))
+        return starts, starts, [_Stage(few, 3 * n, tol, SHORT, ascent), _Stage(few, 2 * n, tol, LONGER, ascent)]
+    ensemble = None if model.compiles(*few.rows.shape) else Ensemble.of(model)
+    if ensemble is None:
+        starts = list(_candidates(model, found, half, max(MANY, CANDIDATES * n), rng))
+        return starts, starts, [_Stage(few, 3 * n, tol, SHORT + LONGER, Plain())]
+    starts = _together(ensemble, found, half, max(min(MOST, EFFORT // room), MANY, CANDIDATES * n), rng)
+    return starts, _abreast(ensemble, few, starts, tol)[: 3 * n], []
+
+
+def _together(
+    ensemble: Ensemble[Any], found: Survey, sample: _Sample, count: int, rng: np.random.Generator
+) -> list[MixtureParams[Any]]:
+    """Return starts, all made at once but for those that want a second look."""
+    drawn = list(_assignments(ensemble.member.n_components, found, sample, count, rng))
+    blank = init.blank(ensemble.flat(count), found)
+    resp = np.hstack(drawn) * sample.weight[:, None]
+    params, collapsed = ensemble.from_resp(blank, sample.rows, resp)
+    starts = ensemble.split(params)
+    for i in collapsed:
+        starts[i] = init.from_resp(ensemble.member, found, *sample, drawn[i])
+    return starts
+
+
+def _abreast(
+    ensemble: Ensemble[Any], sample: _Sample, starts: list[MixtureParams[Any]], tol: float
+) -> list[MixtureParams[Any]]:
+    """Return where short runs of EM from all starts end, the best first, those with a collapsed component last."""
+    rows, member = ArraySource(*sample), ensemble.member
+    model = cast("Model[Any, Any]", ensemble)  # it has no coordinates, for which nobody asks here
+    result = drive(rows, model, [ensemble.join(starts)], tol=tol, max_iter=SHORT + LONGER)[0]
+    if result.failed:
+        return starts
+    loglik, members = evaluate(rows, model, result.params).each, ensemble.split(result.params)
+    height = loglik + [member.log_prior(params) for params in members]
+    collapsed = {ensemble.member_of(event) for event in result.events}
+    usable = [i for i, params in enumerate(members) if (params.weights > 0).all()]
+    return [members[i] for i in sorted(usable, key=lambda i: (i in collapsed, -height[i]))] or starts
 
 
 def _noise(model: Mixture[Any], params: MixtureParams[Any], m: int, n: int) -> float:
@@ -120,16 +169,19 @@ def _noise(model: Mixture[Any], params: MixtureParams[Any], m: int, n: int) -> f
 
 
 def _candidates(
-    model: Mixture[Any],
-    found: Survey,
-    sample: _Sample,
-    count: int,
-    rng: np.random.Generator,
+    model: Mixture[Any], found: Survey, sample: _Sample, count: int, rng: np.random.Generator
 ) -> Iterator[MixtureParams[Any]]:
+    """Yield starts of all methods."""
+    for resp in _assignments(model.n_components, found, sample, count, rng):
+        yield init.from_resp(model, found, *sample, resp)
+
+
+def _assignments(k: int, found: Survey, sample: _Sample, count: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+    """Yield responsibilities (n, k) of all methods, by distances between the rows as they are and whitened."""
     raw, white = comparable(sample.rows, found), _whitened(*sample)
     for i in range(count):
         points = raw if i % 2 == 0 else white
-        yield from_points(model, found, *sample, points, METHODS[i // 2 % len(METHODS)], rng)
+        yield METHODS[i // 2 % len(METHODS)](points, sample.weight, k, rng)
 
 
 def _whitened(rows: FloatArray, weight: FloatArray) -> FloatArray:

@@ -142,6 +142,18 @@ class Covariance(ABC, Generic[M]):
         """Return which covariances are those of these components."""
         return list(components)
 
+    def stacked(self, k: int) -> Covariance[Any]:
+        """Return the structure of the components of several mixtures of k."""
+        return self
+
+    def stack(self, members: Sequence[FloatArray], k: int) -> FloatArray:
+        """Return the covariances or factors of several mixtures of k in the shape of that structure."""
+        return np.concatenate(members)
+
+    def unstack(self, stack: FloatArray, k: int) -> list[FloatArray]:
+        """Return those of each mixture."""
+        return np.split(stack, len(stack) // k)
+
     @abstractmethod
     def scale_shape(self, d: int) -> tuple[int, ...]:
         """Return the shape of one covariance as users write it."""

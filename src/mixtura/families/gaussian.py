@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import log, pi, sqrt
 from typing import Any, ClassVar
@@ -359,6 +359,35 @@ class Gaussian(GaussianInformation):
             factors=self.covariance.take(theta.factors, components),
             pivot=theta.pivot[components],
         )
+
+    def stacked(self, k: int) -> Gaussian | None:
+        """Return the family of the components of several mixtures of k."""
+        return replace(self, covariance=self.covariance.stacked(k))
+
+    def stack(self, members: Sequence[GaussianParams]) -> GaussianParams:
+        """Return the components of several mixtures, of one frame, as those of the family that `stacked` returns."""
+        first, k = members[0], len(members[0].means)
+        return replace(
+            first,
+            means=np.concatenate([theta.means for theta in members]),
+            covariances=self.covariance.stack([theta.covariances for theta in members], k),
+            factors=self.covariance.stack([theta.factors for theta in members], k),
+            pivot=np.concatenate([theta.pivot for theta in members]),
+        )
+
+    def unstack(self, theta: GaussianParams, k: int) -> list[GaussianParams]:
+        """Return the components of each of the mixtures of k that were stacked."""
+        parts = zip(
+            theta.means.reshape(-1, k, theta.means.shape[1]),
+            self.covariance.unstack(theta.covariances, k),
+            self.covariance.unstack(theta.factors, k),
+            theta.pivot.reshape(-1, k, theta.means.shape[1]),
+            strict=True,
+        )
+        return [
+            replace(theta, means=means, covariances=covariances, factors=factors, pivot=pivot)
+            for means, covariances, factors, pivot in parts
+        ]
 
     def spread(self, theta: GaussianParams) -> FloatArray:
         """Return the largest eigenvalue of each covariance in the frame, (k,)."""

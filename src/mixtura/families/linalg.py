@@ -112,15 +112,30 @@ def unpack_lower(packed: FloatArray, like: FloatArray) -> FloatArray:
 
 
 def invert_lower(lower: FloatArray) -> FloatArray:
-    """Invert lower-triangular matrices (..., d, d) by forward substitution; the result is exactly lower."""
-    inverse = np.zeros_like(lower)
-    for i in range(lower.shape[-1]):
-        pivot = 1.0 / lower[..., i, i]
-        inverse[..., i, i] = pivot
-        if i:
-            row = np.einsum("...j,...jm->...m", lower[..., i, :i], inverse[..., :i, :i])
-            inverse[..., i, :i] = -row * pivot[..., None]
-    return inverse
+    """Invert lower-triangular matrices (..., d, d); the result is exactly lower.
+
+    Blocks along the diagonal are inverted, all of one width at once, from the two halves that are: log d steps.
+    """
+    d = lower.shape[-1]
+    size = 1 << (d - 1).bit_length()
+    whole = np.zeros((*lower.shape[:-2], size, size))
+    whole[..., :d, :d] = lower
+    inverse = np.zeros_like(whole)
+    np.einsum("...ii->...i", inverse)[..., :d] = 1.0 / np.einsum("...ii->...i", lower)
+    width = 1
+    while width < d:
+        blocks, found = _diagonal_blocks(whole, 2 * width), _diagonal_blocks(inverse, 2 * width)
+        upper, low = slice(width), slice(width, None)
+        found[..., low, upper] = -found[..., low, low] @ blocks[..., low, upper] @ found[..., upper, upper]
+        width *= 2
+    return inverse[..., :d, :d]
+
+
+def _diagonal_blocks(matrices: FloatArray, width: int) -> FloatArray:
+    """Return a view (..., m, width, width) of the blocks along the diagonal of matrices (..., m width, m width)."""
+    m = matrices.shape[-1] // width
+    blocks: FloatArray = np.einsum("...iaib->...iab", matrices.reshape(*matrices.shape[:-2], m, width, m, width))
+    return blocks
 
 
 def reorder_columns(lower: FloatArray, order: IntArray) -> FloatArray:

@@ -303,13 +303,16 @@ def log_weights(params: MixtureParams[Any]) -> FloatArray:
 
 
 def weigh(log_density: FloatArray, params: MixtureParams[Any]) -> tuple[FloatArray, FloatArray]:
-    """Return log-densities (n,) and responsibilities (n, k) of rows with these log-densities under each component."""
+    """Return log-densities (n,) and responsibilities (n, k) of rows with these log-densities under each component.
+
+    Of several mixtures, with weights (r, k), they are (n, r) and (n, r, k).
+    """
     joint = log_density + log_weights(params)
-    top = joint.max(axis=1)
+    top = joint.max(axis=-1)
     hopeless = np.isneginf(top)
-    shares: FloatArray = np.exp(joint - np.where(hopeless, 0.0, top)[:, None])
-    total = shares.sum(axis=1)
+    shares: FloatArray = np.exp(joint - np.where(hopeless, 0.0, top)[..., None])
+    total = shares.sum(axis=-1)
     if hopeless.any():
-        shares[hopeless], total[hopeless] = params.weights, 1.0
-    shares /= total[:, None]
+        shares[hopeless], total[hopeless] = np.broadcast_to(params.weights, shares.shape)[hopeless], 1.0
+    shares /= total[..., None]
     return np.log(total) + top, shares

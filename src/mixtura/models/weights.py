@@ -75,11 +75,10 @@ class Weighting:
             )
 
     def update(self, counts: FloatArray, old: FloatArray) -> FloatArray:
-        """Return the most probable weights (k,) of components with these rows (formulas M1, P6)."""
-        rows, free = counts + self.prior.rows(len(counts)), self.is_free(counts)
-        if not is_occupied(total := rows[free].sum()):
-            return old
-        weights: FloatArray = np.where(free, self._left(old) * (rows / total), old)
+        """Return the most probable weights (..., k) of components with these rows (formulas M1, P6)."""
+        rows, free = counts + self.prior.rows(counts.shape[-1]), self.is_free(counts)
+        total = rows[..., free].sum(axis=-1, keepdims=True)
+        weights: FloatArray = np.where(free & is_occupied(total), self._left(old) * quotient(rows, total), old)
         return weights
 
     def counts(self, weights: FloatArray, total: float) -> FloatArray:
@@ -136,11 +135,12 @@ class Weighting:
         return max(self.n_free(k) - 1, 0)
 
     def is_free(self, weights: FloatArray) -> BoolArray:
-        """Tell which weights are not fixed."""
-        free = np.ones(len(weights), dtype=np.bool_)
+        """Tell which of weights (..., k) are not fixed, (k,)."""
+        free = np.ones(weights.shape[-1], dtype=np.bool_)
         free[list(self.fixed)] = False
         return free
 
-    def _left(self, weights: FloatArray) -> float:
-        """Return what the weights that are not fixed share; 1 where all are, and nobody asks."""
-        return 1.0 - float(weights[list(self.fixed)].sum()) if self.n_free(len(weights)) else 1.0
+    def _left(self, weights: FloatArray) -> FloatArray:
+        """Return what the weights (..., k) that are not fixed share, (..., 1); 1 where all are, and nobody asks."""
+        held: FloatArray = weights[..., list(self.fixed)].sum(axis=-1, keepdims=True)
+        return 1.0 - held if self.n_free(weights.shape[-1]) else np.ones_like(held)
