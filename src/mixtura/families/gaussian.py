@@ -11,7 +11,7 @@ import numpy as np
 
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.base import digest
-from mixtura.families.conjugate import ComponentPrior, PriorRows, Whole
+from mixtura.families.conjugate import ComponentPrior, PriorRows, Spread, Whole
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.gaussian_information import GaussianInformation
@@ -361,7 +361,9 @@ class Gaussian(GaussianInformation):
         )
 
     def stacked(self, k: int) -> Gaussian | None:
-        """Return the family of the components of several mixtures of k."""
+        """Return the family of the components of several mixtures of k; None where k decides what the prior is."""
+        if not isinstance(self.prior, Spread | None):
+            return None
         return replace(self, covariance=self.covariance.stacked(k))
 
     def stack(self, members: Sequence[GaussianParams]) -> GaussianParams:

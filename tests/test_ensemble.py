@@ -1,0 +1,114 @@
+"""Mixtures side by side: each is what it would be alone."""
+
+import numpy as np
+import pytest
+
+from mixtura import init
+from mixtura.blocks import fold_blocks
+from mixtura.em import drive
+from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
+from mixtura.families.fixing import FixedGaussian
+from mixtura.families.linalg import invert_lower
+from mixtura.grid import Chunk
+from mixtura.models.ensemble import Ensemble
+from mixtura.models.mixture import Mixture
+from mixtura.models.weights import Dirichlet, Weighting
+from mixtura.priors import NormalInverseWishart, Spread
+from mixtura.sources.arrays import ArraySource
+
+STRUCTURES = [Full(), Tied(), Diag(), Spherical()]
+PRIORS = [None, Spread(0.5)]
+ROWS, MEMBERS, K = 200, 5, 3
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(4)
+
+
+@pytest.fixture
+def data(rng):
+    """Rows, their weights, and one-hot assignments of each member side by side."""
+    rows = rng.normal(size=(ROWS, 3)) @ rng.normal(size=(3, 3)) + 10
+    labels = rng.integers(K, size=(ROWS, MEMBERS))
+    return rows, rng.uniform(0.5, 2.0, ROWS), np.eye(K)[labels].reshape(ROWS, -1)
+
+
+def ensemble_of(structure, prior, rows, weight):
+    family = Gaussian(structure, reg_covar=1e-3, prior=prior)
+    model = Mixture(family, K, weighting=Weighting(Dirichlet(1.5)))
+    source = ArraySource(rows, weight)
+    found = init.describe(source, model, init.survey(source, family))
+    return Ensemble.of(model), found
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=str)
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
+def test_each_member_goes_where_it_would_alone(data, structure, prior):
+    rows, weight, resp = data
+    ensemble, found = ensemble_of(structure, prior, rows, weight)
+    resp = resp * weight[:, None]
+    params, collapsed = ensemble.from_resp(init.blank(ensemble.flat(MEMBERS), found), rows, resp)
+    assert not collapsed
+    chunk, model = Chunk(rows, weight), ensemble.member
+    starts = [model.from_resp(init.blank(model, found), rows, part)[0] for part in np.split(resp, MEMBERS, axis=1)]
+    alone, together = starts, params
+    for _ in range(4):
+        stats = fold_blocks(ensemble, together, chunk, compiled=False).total()
+        own = [fold_blocks(model, one, chunk, compiled=False).total() for one in alone]
+        np.testing.assert_allclose(stats.each, [s.loglik for s in own], rtol=1e-11)
+        assert stats.loglik / stats.weight == pytest.approx(np.mean([s.loglik / s.weight for s in own]), rel=1e-11)
+        for one, member in zip(alone, ensemble.split(together), strict=True):
+            np.testing.assert_allclose(member.weights, one.weights, rtol=1e-10)
+            for name in ("means", "covariances", "factors"):
+                expected = getattr(one.components, name)
+                np.testing.assert_allclose(getattr(member.components, name), expected, rtol=1e-9, atol=1e-12)
+        alone = [model.m_step(s, one)[0] for s, one in zip(own, alone, strict=True)]
+        together = ensemble.m_step(stats, together)[0]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
+def test_joining_is_undone_by_splitting(data, structure):
+    rows, weight, resp = data
+    ensemble, found = ensemble_of(structure, Spread(), rows, weight)
+    model = ensemble.member
+    members = [model.from_resp(init.blank(model, found), rows, part)[0] for part in np.split(resp, MEMBERS, axis=1)]
+    for member, again in zip(members, ensemble.split(ensemble.join(members)), strict=True):
+        assert model.same(member, again)
+        model.check(again, 3)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
+def test_a_collapsed_member_is_named(data, structure):
+    rows, weight, resp = data
+    x = np.where(np.eye(1, 3, 1, dtype=bool), 1.0, rows) if structure.name == "tied" else rows  # a constant column
+    alone = resp.copy()
+    alone[:, 2 * K : 3 * K] = np.eye(K)[[0, *[1, 2] * ((ROWS - 1) // 2), 1]]  # of member 2 one component has one row
+    ensemble = Ensemble.of(Mixture(Gaussian(structure), K))
+    _, found = ensemble_of(structure, None, rows, weight)
+    _, collapsed = ensemble.from_resp(init.blank(ensemble.flat(MEMBERS), found), x, alone)
+    assert collapsed == (set(range(MEMBERS)) if structure.name == "tied" else {2})
+
+
+def test_the_loop_serves_an_ensemble(data):
+    rows, weight, resp = data
+    ensemble, found = ensemble_of(Full(), None, rows, weight)
+    start, _ = ensemble.from_resp(init.blank(ensemble.flat(MEMBERS), found), rows, resp * weight[:, None])
+    result = drive(ArraySource(rows, weight), ensemble, [start], tol=1e-4, max_iter=50)[0]
+    assert not result.failed
+    assert (np.diff(result.objective) > -1e-9 * abs(result.objective[0])).all()
+
+
+def test_what_cannot_be_stacked_has_no_ensemble():
+    assert Ensemble.of(Mixture(Poisson(), 2)) is None
+    assert Ensemble.of(Mixture(FixedGaussian(fixed_means=(0,)), 2)) is None
+    assert Ensemble.of(Mixture(Gaussian().for_missing(), 2)) is None
+    assert Ensemble.of(Mixture(Gaussian(prior=NormalInverseWishart()), 2)) is None
+
+
+@pytest.mark.parametrize("d", [*range(1, 10), 30, 33])
+def test_inverses_of_triangles(rng, d):
+    lower = np.tril(rng.normal(size=(2, 3, d, d))) / d + np.eye(d)
+    inverse = invert_lower(lower)
+    np.testing.assert_allclose(inverse, np.linalg.inv(lower), atol=1e-12)
+    assert not np.triu(inverse, 1).any()
