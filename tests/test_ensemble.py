@@ -48,7 +48,7 @@ def test_each_member_goes_where_it_would_alone(data, structure, prior):
     rows, weight, resp = data
     ensemble, found = ensemble_of(structure, prior, rows, weight)
     resp = resp * weight[:, None]
-    params, collapsed = ensemble.from_resp(init.blank(ensemble.flat(MEMBERS), found), rows, resp)
+    params, collapsed = ensemble.from_resp(ensemble.blank(init.blank(ensemble.member, found), MEMBERS), rows, resp)
     assert not collapsed
     chunk, model = Chunk(rows, weight), ensemble.member
     starts = [model.from_resp(init.blank(model, found), rows, part)[0] for part in np.split(resp, MEMBERS, axis=1)]
@@ -75,7 +75,9 @@ def test_joining_is_undone_by_splitting(data, structure):
     members = [model.from_resp(init.blank(model, found), rows, part)[0] for part in np.split(resp, MEMBERS, axis=1)]
     for member, again in zip(members, ensemble.split(ensemble.join(members)), strict=True):
         assert model.same(member, again)
-        model.check(again, 3)
+    together, _ = ensemble.from_resp(ensemble.blank(init.blank(model, found), MEMBERS), rows, resp)
+    for member in ensemble.split(together):
+        model.check(member, 3)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
@@ -86,14 +88,16 @@ def test_a_collapsed_member_is_named(data, structure):
     alone[:, 2 * K : 3 * K] = np.eye(K)[[0, *[1, 2] * ((ROWS - 1) // 2), 1]]  # of member 2 one component has one row
     ensemble = Ensemble.of(Mixture(Gaussian(structure), K))
     _, found = ensemble_of(structure, None, rows, weight)
-    _, collapsed = ensemble.from_resp(init.blank(ensemble.flat(MEMBERS), found), x, alone)
+    _, collapsed = ensemble.from_resp(ensemble.blank(init.blank(ensemble.member, found), MEMBERS), x, alone)
     assert collapsed == (set(range(MEMBERS)) if structure.name == "tied" else {2})
 
 
 def test_the_loop_serves_an_ensemble(data):
     rows, weight, resp = data
     ensemble, found = ensemble_of(Full(), None, rows, weight)
-    start, _ = ensemble.from_resp(init.blank(ensemble.flat(MEMBERS), found), rows, resp * weight[:, None])
+    start, _ = ensemble.from_resp(
+        ensemble.blank(init.blank(ensemble.member, found), MEMBERS), rows, resp * weight[:, None]
+    )
     result = drive(ArraySource(rows, weight), ensemble, [start], tol=1e-4, max_iter=50)[0]
     assert not result.failed
     assert (np.diff(result.objective) > -1e-9 * abs(result.objective[0])).all()

@@ -44,6 +44,7 @@ LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the c
 SHORT, LONGER = 8, 22  # updates of the candidates, and of the better ones: ten alone are too few for the demo
 CLEAR = 5.0  # multiples of their tolerance, twice, by which the ends of the last runs are told apart
 LONG = 200  # most updates of the best ones
+TIED = 1e-10  # relative difference of objectives that may be rounding
 FINER, FINEST = 0.3, 1e-5  # of the fit's tolerance, and at least so much: its optimum is not that of all rows
 
 
@@ -138,7 +139,7 @@ def _together(
 ) -> list[MixtureParams[Any]]:
     """Return starts, all made at once but for those that want a second look."""
     drawn = list(_assignments(ensemble.member.n_components, found, sample, count, rng))
-    blank = init.blank(ensemble.flat(count), found)
+    blank = ensemble.blank(init.blank(ensemble.member, found), count)
     resp = np.hstack(drawn) * sample.weight[:, None]
     params, collapsed = ensemble.from_resp(blank, sample.rows, resp)
     starts = ensemble.split(params)
@@ -159,8 +160,9 @@ def _abreast(
     loglik, members = evaluate(rows, model, result.params).each, ensemble.split(result.params)
     height = loglik + [member.log_prior(params) for params in members]
     collapsed = {ensemble.member_of(event) for event in result.events}
+    below = _below(height)
     usable = [i for i, params in enumerate(members) if (params.weights > 0).all()]
-    return [members[i] for i in sorted(usable, key=lambda i: (i in collapsed, -height[i]))] or starts
+    return [members[i] for i in sorted(usable, key=lambda i: (i in collapsed, below[i]))] or starts
 
 
 def _noise(model: Mixture[Any], params: MixtureParams[Any], m: int, n: int) -> float:
@@ -208,4 +210,16 @@ def _best(results: list[EMResult[MixtureParams[Any]]], n: int) -> list[EMResult[
     Without the diverged, and without those with an empty component: that it became empty is for the fit to tell.
     """
     usable = [result for result in results if not result.failed and (result.params.weights > 0).all()]
-    return sorted(usable, key=lambda result: (bool(result.events), -float(result.objective[-1])))[:n]
+    below = _below(np.array([float(result.objective[-1]) for result in usable]))
+    order = sorted(range(len(usable)), key=lambda i: (bool(usable[i].events), below[i]))
+    return [usable[i] for i in order[:n]]
+
+
+def _below(heights: FloatArray) -> FloatArray:
+    """Return how far objectives are below the highest one, in units within which they tie.
+
+    Which of two is the higher by rounding alone would depend on the units of the data.
+    """
+    top = heights.max(initial=-np.inf)
+    below: FloatArray = np.round((top - heights) / (TIED * max(abs(top), 1.0)))
+    return below

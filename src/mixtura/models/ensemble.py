@@ -67,14 +67,14 @@ class Ensemble(Generic[T]):
     def _stackable(self) -> Stackable[T]:
         return cast("Stackable[T]", self.member.family)
 
-    def flat(self, n_members: int) -> Mixture[T]:
-        """Return one mixture of the components of all."""
-        return Mixture(self.family, n_members * self.member.n_components)
+    def blank(self, member: T, n_members: int) -> T:
+        """Return the components of so many mixtures that all have these."""
+        return self._stackable.stack([member] * n_members)
 
     def from_resp(self, blank: T, x: FloatArray, resp: FloatArray) -> tuple[MixtureParams[T], set[int]]:
         """Return the parameters that weighted responsibilities (n, r k) of rows imply, and which mixtures collapsed."""
         k = self.member.n_components
-        found, events = self.flat(resp.shape[1] // k).from_resp(blank, x, resp)
+        found, events = Mixture(self.family, resp.shape[1]).from_resp(blank, x, resp)
         weights = found.weights.reshape(-1, k)
         weights = weights / weights.sum(axis=1, keepdims=True)
         empty = np.flatnonzero((weights == 0).any(axis=1)).tolist()
