@@ -164,6 +164,9 @@ def test_the_density_is_one_and_zero_elsewhere(family, draw):
     assert_allclose(fit.logpdf(x), by_scipy(fit.model, x), rtol=1e-9)
     assert_allclose(fit.pdf(x.reshape(2, 100)), np.exp(by_scipy(fit.model, x)).reshape(2, 100), rtol=1e-9)
     assert fit.pdf(-1.0) == 0
+    assert_allclose(fit.cdf(x[:3]), [quad(fit.pdf, 0, value, limit=200)[0] for value in x[:3]], rtol=1e-6)
+    assert_allclose(fit.cdf(fit.quantile([0.1, 0.9])), [0.1, 0.9], rtol=1e-9)
+    assert_allclose(fit.sf(fit.quantile([0.1, 0.9])), [0.9, 0.1], rtol=1e-9)
     assert_array_equal(fit.logpdf([[-np.inf, -3.0, np.inf]]), np.full((1, 3), -np.inf))
     assert quad(fit.pdf, 0, 5 * x.max(), limit=200)[0] == pytest.approx(1, abs=1e-6)
     with pytest.raises(ValueError, match="x contains NaN"):

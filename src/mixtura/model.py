@@ -379,6 +379,24 @@ class Suspicious(Protocol):
         """Return an event for each component, with this many rows (k,), that is likely to be spurious."""
 
 
+@runtime_checkable
+class Cumulative(Protocol):
+    """What a family offers beyond `Family` so that a mixture of one column has a distribution function."""
+
+    def tails(self, theta: Any, x: FloatArray, /) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1), any numbers and infinities, and of more.
+
+        Neither is 1 less the other, so that both have their digits.
+        """
+
+
+def cumulative(family: Any) -> Cumulative:
+    """Return a family as one that has a distribution function; raise a `ValueError` if it has none."""
+    if not isinstance(family, Cumulative):
+        raise ValueError(f"{family.name} components have no distribution function")
+    return family
+
+
 class Divisible(Protocol[T]):
     """What a family offers beyond `Family` so that a collapsed component can be replaced."""
 

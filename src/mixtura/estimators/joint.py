@@ -10,21 +10,20 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.loading import OF_THE_RUN
+from mixtura.estimators.one_column import OneColumn
 from mixtura.estimators.reading import read
 from mixtura.estimators.regressing import OUT_OF_REACH, Spread, no_spread, regressions, standard_deviations
 from mixtura.families.gaussian import Gaussian
 from mixtura.kernels.threads import using_threads
 from mixtura.models.conditional import Regression, marginal
 from mixtura.models.mixture import MixtureParams
-from mixtura.models.univariate import Univariate
 from mixtura.sources.columns import choose, is_column
 
 OF_THE_START = {"weights_init", "means_init", "precisions_init", "fixed"}  # options that speak of all columns
 
 
-class JointDensity(BaseMixture):
+class JointDensity(OneColumn):
     """Marginals, conditionals and regression of a Gaussian mixture; distribution and quantiles of one column."""
 
     def marginal(self, columns: str | int | Sequence[str | int]) -> Self:
@@ -160,69 +159,6 @@ class JointDensity(BaseMixture):
         mean, about = (np.concatenate(part) for part in zip(*pieces, strict=True))
         return (mean, about) if return_std or return_cov else mean
 
-    def cdf(self, x: Any) -> FloatArray:
-        """Return the probability of a value of at most `x`, of a mixture of one column.
-
-        Parameters
-        ----------
-        x : array-like of any shape
-            Values; infinities are allowed.
-
-        Returns
-        -------
-        array of the same shape
-            To a relative error of some roundings in the lower tail. In the upper tail `sf` has the digits.
-
-        Raises
-        ------
-        ValueError
-            If the mixture has more than one column (see `marginal`), or a value is NaN.
-
-        Examples
-        --------
-        >>> from mixtura import GaussianMixture
-        >>> GaussianMixture(1).fit([0.0, 1.0, 2.0]).cdf([1.0, float("inf")]).tolist()
-        [0.5, 1.0]
-        """
-        return self._line("cdf").cdf(_check_values(x, "cdf"))
-
-    def sf(self, x: Any) -> FloatArray:
-        """Return the probability of a value above `x`, of a mixture of one column: exact in the upper tail.
-
-        Otherwise as `cdf`, of which it is the complement; the name, for survival function, is that of `scipy.stats`.
-        """
-        return self._line("sf").sf(_check_values(x, "sf"))
-
-    def quantile(self, q: Any) -> FloatArray:
-        """Return the value below which a share `q` lies, of a mixture of one column: the inverse of `cdf`.
-
-        Parameters
-        ----------
-        q : array-like of any shape
-            Probabilities, from 0 to 1; at these the values are minus infinity and infinity.
-
-        Returns
-        -------
-        array of the same shape
-            To some roundings of the value, in both tails; never falling as `q` rises.
-
-        Raises
-        ------
-        ValueError
-            If the mixture has more than one column (see `marginal`), or `q` is NaN, below 0 or above 1.
-
-        Examples
-        --------
-        >>> from mixtura import GaussianMixture
-        >>> GaussianMixture(1).fit([0.0, 1.0, 2.0]).quantile([0, 0.5]).tolist()
-        [-inf, 1.0]
-        """
-        line = self._line("quantile")
-        q = np.asarray(q, dtype=np.float64)
-        if (bad := ~((q >= 0) & (q <= 1))).any():
-            raise ValueError(f"quantile: q contains {q[bad][0]:g}, expected probabilities from 0 to 1")
-        return line.quantile(q)
-
     @property
     def _family(self) -> Gaussian:
         return cast(Gaussian, self.model_.family)
@@ -268,16 +204,6 @@ class JointDensity(BaseMixture):
         derived._set_params(self.model_, params)
         return derived
 
-    def _line(self, what: str) -> Univariate:
-        """Return this mixture as one of a single column."""
-        check_is_fitted(self)
-        if self.n_features_in_ != 1:
-            raise ValueError(
-                f"{what}: this mixture has {self.n_features_in_} columns, expected one: "
-                f"take a marginal first, such as mixture.marginal(0).{what}(...)"
-            )
-        return Univariate.of(self._family, self.params_)
-
 
 def _check_value(column: Any, value: Any) -> float:
     if not isinstance(value, Real) or not np.isfinite(float(value)):
@@ -286,13 +212,6 @@ def _check_value(column: Any, value: Any) -> float:
             f"leave the column out if it is not known"
         )
     return float(value)
-
-
-def _check_values(x: Any, what: str) -> FloatArray:
-    values: FloatArray = np.asarray(x, dtype=np.float64)
-    if np.isnan(values).any():
-        raise ValueError(f"{what}: x contains NaN, expected numbers")
-    return values
 
 
 def _describe(given: Mapping[Any, float]) -> str:

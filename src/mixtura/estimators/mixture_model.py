@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 from mixtura.em import State
 from mixtura.estimators.base import POLICIES, BaseMixture
 from mixtura.estimators.iterated import QUASI_NEWTON
+from mixtura.estimators.one_column import OneColumn
 from mixtura.models.mixture import Mixture
 from mixtura.models.weights import Dirichlet, Weighting
 
 
-class MixtureModel(BaseMixture):
+class MixtureModel(OneColumn):
     """Mixture of one family fitted by maximum likelihood.
 
     Parameters

@@ -139,6 +139,14 @@ class Beta(Composed[BetaParams]):
         step = solve(*information(theta.shapes), gradient.reshape(theta.shapes.shape))
         return quotient(step, weights[:, None]).ravel()
 
+    def tails(self, theta: BetaParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""
+        from scipy.special import betainc, betaincc
+
+        shapes = theta.alphas[:, 0], theta.betas[:, 0]
+        inside = np.clip(x, 0, 1)
+        return betainc(*shapes, inside), betaincc(*shapes, inside)
+
     def suspects(self, theta: BetaParams, counts: FloatArray) -> list[Event]:
         """Return an event for each component that is likely to be spurious, by its width in log-odds (formula C2)."""
         return suspects_by_column(counts, 1 / theta.alphas + 1 / theta.betas)

@@ -75,6 +75,11 @@ class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams])
         events = [Event(EventKind.FLOOR, int(a), f"component {a} is all 0 in column {j}") for a, j in raised]
         return ExponentialParams(frame=theta.frame, means=np.maximum(mean, theta.frame.floor)), events
 
+    def tails(self, theta: ExponentialParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""
+        ratio = np.maximum(theta.frame.enter(x), 0) / theta.means[:, 0]
+        return -np.expm1(-ratio), np.exp(-ratio)
+
     def coordinates(self, theta: ExponentialParams) -> FloatArray:
         """Return the logarithms of the means."""
         return np.log(theta.means)[None]

@@ -156,6 +156,14 @@ class Gamma(Separable[GammaParams]):
         """Return that about the logarithms of means and shapes, which are orthogonal (formula D12)."""
         return np.stack([theta.shapes, shape_information(theta.shapes)])
 
+    def tails(self, theta: GammaParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""
+        from scipy.special import gammainc, gammaincc
+
+        shapes = theta.shapes[:, 0]
+        scaled = np.maximum(theta.frame.enter(x), 0) / theta.means[:, 0] * shapes
+        return gammainc(shapes, scaled), gammaincc(shapes, scaled)
+
     def suspects(self, theta: GammaParams, counts: FloatArray) -> list[Event]:
         """Return an event for each component that is likely to be spurious, by its relative width (formula C2)."""
         return suspects_by_column(counts, 1 / theta.shapes)

@@ -12,6 +12,7 @@ from mixtura.families.base import Composed
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.gaussian import Gaussian, GaussianParams
+from mixtura.families.tails import standardize
 from mixtura.frame import Frame
 from mixtura.model import LEBESGUE, Event, Quantity
 from mixtura.stats import Sums
@@ -78,6 +79,14 @@ class LogNormal(Composed[GaussianParams]):
         """Draw one row from the component named by each of `labels` (n,)."""
         rows: FloatArray = np.exp(self._normal.sample(theta, labels, rng))
         return rows
+
+    def tails(self, theta: GaussianParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1) and of more: those of the logarithm."""
+        from scipy.special import ndtr
+
+        with np.errstate(divide="ignore"):
+            z = standardize(self.covariance, theta, np.log(np.maximum(x, 0)))
+        return ndtr(z), ndtr(-z)
 
     # The rest is that of the logarithms, in which the parameters are.
 

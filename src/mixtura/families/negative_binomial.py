@@ -13,6 +13,7 @@ from mixtura.families.counts import by_column, log_factorial
 from mixtura.families.linalg import ratio
 from mixtura.families.powers import log_powers
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
+from mixtura.families.tails import count_tails
 from mixtura.families.two import two_blocks, two_quantities, two_slots
 from mixtura.frame import Frame
 from mixtura.model import COUNTING, Event, Quantity
@@ -193,6 +194,13 @@ class NegativeBinomial(Separable[NegativeBinomialParams]):
                 for a, j in np.argwhere(theta.sizes > LARGEST_SIZE / 2)
             ),
         ]
+
+    def tails(self, theta: NegativeBinomialParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""
+        from scipy.special import betainc, betaincc
+
+        sizes, share = theta.sizes[:, 0], (theta.means / (theta.sizes + theta.means))[:, 0]
+        return count_tails(x, lambda more: (betaincc(more, sizes, share), betainc(more, sizes, share)))
 
     def sample(self, theta: NegativeBinomialParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row of counts from the component named by each of `labels` (n,)."""

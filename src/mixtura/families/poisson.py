@@ -12,6 +12,7 @@ from mixtura.families.base import Separable, expect, is_whole
 from mixtura.families.counts import log_factorial
 from mixtura.families.powers import log_powers
 from mixtura.families.standardized import Standardized
+from mixtura.families.tails import count_tails
 from mixtura.frame import Frame
 from mixtura.model import COUNTING, Event
 
@@ -78,6 +79,12 @@ class Poisson(Standardized[PoissonParams], Separable[PoissonParams]):
     def information(self, theta: PoissonParams) -> FloatArray:
         """Return that about the roots, which is 1."""
         return np.ones_like(theta.rates)[None]
+
+    def tails(self, theta: PoissonParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""
+        from scipy.special import gammainc, gammaincc
+
+        return count_tails(x, lambda more: (gammaincc(more, theta.rates[:, 0]), gammainc(more, theta.rates[:, 0])))
 
     def sample(self, theta: PoissonParams, labels: IntArray, rng: np.random.Generator) -> FloatArray:
         """Draw one row of counts from the component named by each of `labels` (n,)."""

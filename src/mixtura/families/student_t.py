@@ -14,6 +14,7 @@ from mixtura.families.full import Full, Tied
 from mixtura.families.gaussian import Gaussian, GaussianParams
 from mixtura.families.linalg import ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
+from mixtura.families.tails import standardize
 from mixtura.frame import Frame
 from mixtura.model import LEBESGUE, Event, Quantity
 from mixtura.stats import Sums
@@ -264,6 +265,13 @@ class StudentT(Composed[StudentTParams]):
     def part(self, theta: StudentTParams, a: int, b: int) -> StudentTParams:
         """Return `theta` with the equal components a and b moved apart, as halves of a Gaussian are (formula C1)."""
         return replace(theta, normal=self._normal.part(theta.normal, a, b))
+
+    def tails(self, theta: StudentTParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""
+        from scipy.special import stdtr
+
+        z = standardize(self.covariance, theta.normal, x)
+        return stdtr(theta.dofs, z), stdtr(theta.dofs, -z)
 
     def suspects(self, theta: StudentTParams, counts: FloatArray) -> list[Event]:
         """Return an event for each component that is likely to be spurious, by its scale matrix (formula C2)."""

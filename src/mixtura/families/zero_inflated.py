@@ -12,7 +12,7 @@ from mixtura.families.base import Composed, expect
 from mixtura.families.linalg import quotient, ratio
 from mixtura.families.standardized import STILL
 from mixtura.frame import Frame
-from mixtura.model import COUNTING, Event, Family, Quantity, informed
+from mixtura.model import COUNTING, Event, Family, Quantity, cumulative, informed
 from mixtura.stats import Sums
 
 Params = tuple["ZeroParams", Any]  # and those of the family
@@ -148,6 +148,11 @@ class ZeroInflated(Composed[Params]):
     def _possible(self, x: FloatArray) -> BoolArray:
         """Tell which rows (n,) the family can yield."""
         return np.asarray(self.family.in_support(x).all(axis=1))
+
+    def tails(self, theta: Params, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""
+        zeros, (lower, upper) = theta[0].zeros, cumulative(self.family).tails(theta[1], x)
+        return zeros * (x >= 0) + (1 - zeros) * lower, zeros * (x < 0) + (1 - zeros) * upper
 
     def suffstats(self, theta: Params, x: FloatArray, resp: FloatArray) -> ZeroSums:
         """Return the expected numbers of extra zeros, and the sums of the rest."""

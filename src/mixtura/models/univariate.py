@@ -41,11 +41,11 @@ class Univariate:
 
     def cdf(self, x: FloatArray) -> FloatArray:
         """Return the probability of at most `x`, of any shape."""
-        return _join_tails(self._lower(self._enter(x)), self._mirror()._lower(-self._enter(x)))
+        return join_tails(self._lower(self._enter(x)), self._mirror()._lower(-self._enter(x)))
 
     def sf(self, x: FloatArray) -> FloatArray:
         """Return the probability of more than `x`, of any shape."""
-        return _join_tails(self._mirror()._lower(-self._enter(x)), self._lower(self._enter(x)))
+        return join_tails(self._mirror()._lower(-self._enter(x)), self._lower(self._enter(x)))
 
     def quantile(self, q: FloatArray) -> FloatArray:
         """Return the values up to which there is probability `q`, of any shape, from 0 to 1."""
@@ -116,6 +116,6 @@ class Univariate:
         return z
 
 
-def _join_tails(near: FloatArray, far: FloatArray) -> FloatArray:
+def join_tails(near: FloatArray, far: FloatArray) -> FloatArray:
     """Return `near`, or 1 less `far` where that is the more exact."""
     return np.where(near <= 0.5, near, 1 - far)

@@ -97,6 +97,18 @@ class DensityFit:
         pdf: FloatArray = np.exp(self.logpdf(x))
         return pdf
 
+    def cdf(self, x: Any) -> FloatArray:
+        """Return the probability of at most `x`, of any shape."""
+        return self.model.cdf(x)
+
+    def sf(self, x: Any) -> FloatArray:
+        """Return the probability of more than `x`, of any shape, with its own digits."""
+        return self.model.sf(x)
+
+    def quantile(self, q: Any) -> FloatArray:
+        """Return the least values up to which there is a share `q`, of any shape, from 0 to 1."""
+        return self.model.quantile(q)
+
     def sample(self, n_samples: int = 1, random_state: Any = None) -> FloatArray:
         """Draw values (n_samples,), in random order; the arguments are those of `MixtureModel.sample`."""
         random = check_random_state(self.model.random_state if random_state is None else random_state)
