@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mixtura.estimators.kmeans import KMeans
     from mixtura.estimators.loading import load
     from mixtura.estimators.mixture_model import MixtureModel
+    from mixtura.estimators.named_hmm import CategoricalHMM, GaussianHMM, PoissonHMM
     from mixtura.selection import MixtureIC, bootstrap_lrt, fit_density, select
     from mixtura.sources import as_source
     from mixtura.sources.histogram import Histogram
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HMM",
+    "CategoricalHMM",
+    "GaussianHMM",
     "GaussianMixture",
     "Histogram",
     "KMeans",
     "MixtureIC",
     "MixtureModel",
+    "PoissonHMM",
     "Stats",
     "__version__",
     "as_source",
@@ -46,11 +50,14 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless t
 _MODULES = ("em", "families")
 _HOMES = {
     "HMM": "mixtura.estimators.hmm",
+    "CategoricalHMM": "mixtura.estimators.named_hmm",
+    "GaussianHMM": "mixtura.estimators.named_hmm",
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
     "Histogram": "mixtura.sources.histogram",
     "KMeans": "mixtura.estimators.kmeans",
     "MixtureIC": "mixtura.selection",
     "MixtureModel": "mixtura.estimators.mixture_model",
+    "PoissonHMM": "mixtura.estimators.named_hmm",
     "Stats": "mixtura.stats",
     "as_source": "mixtura.sources",
     "bootstrap_lrt": "mixtura.selection",

@@ -232,7 +232,8 @@ class HMM(Iterated):
             warnings.warn(tell(result.events), CollapseWarning, stacklevel=4)
         if not result.converged and self.max_iter > 0 and result.status is not Status.STOPPED:
             warnings.warn(
-                f"The fit did not converge: {result.status.message}. Increase max_iter or tol, or check the data.",
+                f"The fit did not converge: {result.status.message}. Allow more iterations, "
+                "or a larger tol, or check the data.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -317,6 +318,23 @@ class HMM(Iterated):
         random = check_random_state(self.random_state if random_state is None else random_state)
         rng = np.random.default_rng(random.randint(np.iinfo(np.int32).max))
         return self.model_.sample(self.params_, int(n_samples), rng)
+
+    def get_stationary_distribution(self) -> FloatArray:
+        """Return the shares (k,) of the states in the long run: the distribution that a step leaves as it is.
+
+        Raises
+        ------
+        ValueError
+            If there are several: the chain has states that never lead to one another.
+        """
+        check_is_fitted(self)
+        k = len(self.transmat_)
+        steady = np.vstack([self.transmat_.T - np.eye(k), np.ones((1, k))])
+        shares, _, rank, _ = np.linalg.lstsq(steady, np.eye(k + 1)[k])
+        if rank < k:
+            raise ValueError("there are several stationary distributions: some states never lead to one another")
+        stationary: FloatArray = np.maximum(shares, 0.0) / np.maximum(shares, 0.0).sum()
+        return stationary
 
     def aic(self, X: Any, lengths: Any = None) -> float:
         """Return the Akaike information criterion (formula O4), the lower the better."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from os import PathLike, fspath
@@ -23,13 +24,17 @@ FORMAT = "mixtura model"
 VERSION = 1  # of the file; newer code reads older files
 DERIVED = "derived"  # in the place of a result: of a mixture that follows from a fitted one and saw no rows itself
 OF_THE_ROWS = ("n_missing_", "n_empty_")  # what is known of them beside the result, where they may lack values
+INFINITE = "infinite"  # what an option is in whose place JSON has no number
 OF_THE_RUN = {"callback", "checkpoint", "max_time"}  # options of one fit, not of the model
 
 _ESTIMATORS = {
+    "CategoricalHMM": "mixtura.estimators.named_hmm",
+    "GaussianHMM": "mixtura.estimators.named_hmm",
     "GaussianMixture": "mixtura.estimators.gaussian_mixture",
     "HMM": "mixtura.estimators.hmm",
     "KMeans": "mixtura.estimators.kmeans",
     "MixtureModel": "mixtura.estimators.mixture_model",
+    "PoissonHMM": "mixtura.estimators.named_hmm",
 }
 
 _KNOWN = {name: getattr(module, name) for module in (families, priors) for name in module.__all__}
@@ -205,6 +210,8 @@ def _rebuild(data: Any, where: str) -> Any:
         return [_rebuild(value, f"{where}[{i}]") for i, value in enumerate(data)]
     if not isinstance(data, dict):
         return data
+    if data.get(INFINITE) in ("inf", "-inf"):
+        return float(data[INFINITE])
     name = data.get("type")
     if not isinstance(name, str) or name not in _KNOWN:
         raise ModelFileError(f"{where}.type: {name!r} is not one of {', '.join(_KNOWN)}")
@@ -217,6 +224,8 @@ def _rebuild(data: Any, where: str) -> Any:
 
 def plain_option(value: Any) -> Any:
     """Return an option as JSON holds it; a random state that is not a number is left out."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {INFINITE: str(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
