@@ -35,6 +35,12 @@ def shown_by(page: Path) -> list[str]:
     return re.findall(r"!\[[^]]*\]\([./]*images/([^)]+)\)", page.read_text(encoding="utf-8"))
 
 
+def made_by(page: Path) -> list[Path]:
+    """Return those of them that its code writes: to the same name, in the current directory."""
+    code = "".join(code_of(page))
+    return [Path(name) for name in shown_by(page) if f'"{Path(name).name}"' in code]
+
+
 def main(names: list[str]) -> None:
     """Make the pictures of these pages, or of all pages that write what they show."""
     import matplotlib
@@ -42,8 +48,7 @@ def main(names: list[str]) -> None:
     matplotlib.use("Agg")
     warnings.simplefilter("ignore")
     for page in sorted(DOCS.rglob("*.md")):
-        code = "".join(code_of(page))
-        wanted = [Path(name) for name in shown_by(page) if f'"{Path(name).name}"' in code]
+        wanted = made_by(page)
         if not wanted or (names and page.name not in names):
             continue
         with TemporaryDirectory() as work, contextlib.chdir(work):

@@ -195,6 +195,14 @@ def test_weights_are_copies():
 
 
 @doubtful
+def test_what_may_be_left_is_in_all_and_not_a_row():
+    x = np.random.default_rng(0).gamma(2.0, 3.0, 120)
+    once, eight = (fit_density(x, 1, [Gamma()], sample_weight=np.full(120, w), **FAST) for w in (1.0, 8.0))
+    assert 0.05 < 120 * once.model.tol <= 0.1
+    assert eight.model.tol == once.model.tol / 8
+
+
+@doubtful
 def test_files_and_tables_are_taken(tmp_path):
     pandas = pytest.importorskip("pandas")
     x = np.random.default_rng(0).gamma(2.0, 3.0, 200)
