@@ -51,9 +51,9 @@ def clouds(n: int, d: int, k: int, seed: int = 0, separation: float = 2.0) -> An
     return x, x[rng.choice(n, k, replace=False)]
 
 
-def framed(x: Any, centres: Any) -> KMeansParams:
+def framed(x: Any, centers: Any) -> KMeansParams:
     frame = Gaussian(Spherical()).frame(x.min(axis=0), x.max(axis=0), np.median(x, axis=0))
-    return KMeansParams.start(frame, frame.enter(centres))
+    return KMeansParams.start(frame, frame.enter(centers))
 
 
 def quiet(n_clusters: int, **options: Any) -> KMeans:
@@ -75,10 +75,10 @@ def test_every_update_is_that_of_plain_loops(n, d, k, weighted, path):
         )  # fmt: skip
         if found.n_iter < updates:
             break
-        centres, labels, inertia = naive_kmeans.fit(x.tolist(), weight.tolist(), start.tolist(), updates)
-        assert_allclose(found.params.frame.leave(found.params.centres), centres, rtol=1e-13)
+        centers, labels, inertia = naive_kmeans.fit(x.tolist(), weight.tolist(), start.tolist(), updates)
+        assert_allclose(found.params.frame.leave(found.params.centers), centers, rtol=1e-13)
         assert_allclose(-found.loglik, inertia, rtol=1e-13)
-        assert_array_equal(module.squared_distances(x, np.array(centres)).argmin(axis=1), labels)
+        assert_array_equal(module.squared_distances(x, np.array(centers)).argmin(axis=1), labels)
     assert updates >= 2 or n == 1
 
 
@@ -114,23 +114,23 @@ def test_strides_and_dtypes_change_no_bit(order):
 # ---------------------------------------------------------------- near ties
 
 
-def test_rows_between_clusters_that_are_far_from_the_centre_of_the_data_are_told_apart(path):
+def test_rows_between_clusters_that_are_far_from_the_center_of_the_data_are_told_apart(path):
     """By products, ``z c - |c|^2 / 2`` has lost all digits of the distances of 1 here."""
     rng = np.random.default_rng(0)
     far = np.repeat([0.0, 3e8], 2000)[:, None] * np.ones(3)
     x = far + rng.integers(0, 3, (4000, 1)) + rng.integers(-40, 41, (4000, 3)) / 128
-    centres = np.concatenate([[[i, i, i]] for i in (0.0, 1.0, 2.0, 3e8, 3e8 + 1, 3e8 + 2)])
-    model, params = module.KMeans(6), framed(x, centres)
+    centers = np.concatenate([[[i, i, i]] for i in (0.0, 1.0, 2.0, 3e8, 3e8 + 1, 3e8 + 2)])
+    model, params = module.KMeans(6), framed(x, centers)
     stats = model.e_step(params, x)
-    labels = module.squared_distances(x, centres).argmin(axis=1)
+    labels = module.squared_distances(x, centers).argmin(axis=1)
     assert_array_equal(stats.s0, np.bincount(labels, minlength=6))
-    assert_allclose(-stats.loglik, ((x - centres[labels]) ** 2).sum(), rtol=1e-12)
+    assert_allclose(-stats.loglik, ((x - centers[labels]) ** 2).sum(), rtol=1e-12)
 
 
-def test_of_equally_near_centres_the_first_gets_the_row(path):
+def test_of_equally_near_centers_the_first_gets_the_row(path):
     x = np.arange(-64, 65)[:, None] * np.ones((1, 2))
-    centres = np.array([[64.0, 64.0], [-64.0, -64.0], [64.0, 64.0], [0.0, 0.0], [0.0, 0.0]])
-    params = KMeansParams.start(Frame.identity(2), centres)
+    centers = np.array([[64.0, 64.0], [-64.0, -64.0], [64.0, 64.0], [0.0, 0.0], [0.0, 0.0]])
+    params = KMeansParams.start(Frame.identity(2), centers)
     labels = np.where(np.abs(x[:, 0]) < 32, 3, np.where(x[:, 0] < 0, 1, 0))
     labels[x[:, 0] == -32] = 1
     assert_array_equal(module.KMeans(5).e_step(params, x).s0, np.bincount(labels, minlength=5))
@@ -358,7 +358,7 @@ def test_a_vector_is_one_column_and_a_table_has_names():
     assert named.columns.tolist() == ["kmeans0", "kmeans1", "kmeans2"]
 
 
-def test_starts_are_rows_centres_or_what_a_function_returns():
+def test_starts_are_rows_centers_or_what_a_function_returns():
     x, start = clouds(500, 2, 3)
     given = quiet(3, init=start, max_iter=0).fit(x)
     assert_allclose(given.cluster_centers_, start, rtol=1e-14)
@@ -400,7 +400,7 @@ def test_a_saved_fit_is_the_same_fit(tmp_path):
     assert same_bits(load(tmp_path / "start.json").params_, unfinished.params_)
     text = (tmp_path / "fit.json").read_text()
     (tmp_path / "fit.json").write_text(text.replace('"n_clusters": 4', '"n_clusters": 5'))
-    with pytest.raises(ModelFileError, match=r"centres: expected shape \(5, 3\), found \(4, 3\)"):
+    with pytest.raises(ModelFileError, match=r"centers: expected shape \(5, 3\), found \(4, 3\)"):
         load(tmp_path / "fit.json")
     assert not hasattr(clone(fit), "cluster_centers_")
 
@@ -455,10 +455,10 @@ def test_a_stream_of_batches_is_followed():
         ({}, [[0.0, 1.0], [0.0, np.inf]], "row 1, column 1 is inf"),
         ({}, np.empty((0, 2)), r"0 sample\(s\)"),
         ({"n_clusters": 3}, [[0.0], [1.0]], "n_samples=2 should be >= n_clusters=3"),
-        ({"init": [[0.0, 1.0]]}, [[0.0, 1.0], [2.0, 3.0]], r"centres of shape \(1, 2\), expected .* \(2, 2\)"),
+        ({"init": [[0.0, 1.0]]}, [[0.0, 1.0], [2.0, 3.0]], r"centers of shape \(1, 2\), expected .* \(2, 2\)"),
         ({"init": [[0.0], [1.0]]}, [[0.0, 1.0], [2.0, 3.0]], r"shape \(2, 1\)"),
-        ({"init": [[0.0, 1.0], [np.nan, 1.0]]}, [[0.0, 1.0], [2.0, 3.0]], "init: centre 1, column 0 is nan"),
-        ({"init": lambda x, k, random: x}, [[0.0], [1.0], [2.0]], r"centres of shape \(3, 1\)"),
+        ({"init": [[0.0, 1.0], [np.nan, 1.0]]}, [[0.0, 1.0], [2.0, 3.0]], "init: center 1, column 0 is nan"),
+        ({"init": lambda x, k, random: x}, [[0.0], [1.0], [2.0]], r"centers of shape \(3, 1\)"),
         ({"init": "far"}, [[0.0], [1.0]], "'init' parameter"),
         ({"n_clusters": 0}, [[0.0], [1.0]], "'n_clusters' parameter"),
         ({"tol": -1.0}, [[0.0], [1.0]], "'tol' parameter"),

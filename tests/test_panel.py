@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
+from mixtura.kernels.contest import contest
 from mixtura.kernels.panel import (
     CIRCLE,
     Shape,
@@ -162,8 +163,80 @@ def test_flip(function):
 def test_other_arrays_are_refused(which, spoil):
     arrays = list(matrices())
     arrays[which] = spoil(arrays[which])
-    with pytest.raises(TypingError, match="C-contiguous float64"):
+    with pytest.raises(TypingError, match=r"C-contiguous array of floats|of the array's numbers|of its numbers"):
         product(*arrays)
+
+
+@both(product)
+def test_product_of_matrices_of_float32(function):
+    a, b, out = (array.astype(np.float32) for array in matrices())
+    expected = out + a.T @ b
+    function(a, b, out)
+    assert out.dtype == np.float32
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+
+
+@needs_compiler
+def test_each_step_of_float32_is_rounded_once():
+    a, b, out = (array.astype(np.float32) for array in matrices())
+    expected = out.copy()
+    for s, i, j in np.ndindex(len(a), *out.shape):  # a product of two is exact in float64, a sum nearly
+        expected[i, j] = np.float32(float(a[s, i]) * float(b[s, j]) + float(expected[i, j]))
+    product(a, b, out)
+    assert np.array_equal(out, expected)
+
+
+@both(transpose)
+def test_flip_of_float32(function):
+    a, out = np.arange(64.0, dtype=np.float32).reshape(8, 8), np.empty((8, 8), np.float32)
+    function(a, out)
+    assert np.array_equal(out, a.T)
+
+
+RACE = Shape(2, 2)
+PLACES = Shape(3, 2)
+
+
+@jit
+def race(scores, names, start, out):
+    """Write the largest and the second largest score of each column, and whose the largest is."""
+    for s in range(0, scores.shape[1], RACE.width):
+        standing = spread(PLACES, start, 0)
+        for i in range(0, scores.shape[0], RACE.rows):
+            standing = contest(load_panel(RACE, scores, i, s), names, i, standing)
+        store_panel(PLACES, out, 0, s, standing)
+
+
+@both(race)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_contest_has_a_first_and_a_second(function, dtype):
+    scores = np.random.default_rng(0).integers(0, 9, (6, 64)).astype(dtype)
+    scores[:, 0] = -np.inf
+    scores[:, 1] = np.nan
+    scores[2, 3:9] = np.nan
+    names, start, out = (
+        10 + np.arange(6, dtype=dtype),
+        np.array([-np.inf, -np.inf, -1], dtype),
+        np.empty((3, 64), dtype),
+    )
+    function(scores, names, start, out)
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    ordered = np.sort(known, axis=0)
+    assert np.array_equal(out[0], ordered[-1])
+    assert np.array_equal(out[1], ordered[-2])
+    nobody = np.isneginf(ordered[-1])
+    assert np.array_equal(out[2], np.where(nobody, -1, 10 + known.argmax(axis=0)))  # of equal ones the first
+    assert nobody.sum() == 2
+
+
+@needs_compiler
+def test_a_contest_of_two_kinds_of_numbers_is_refused():
+    scores, names = np.ones((2, 16)), np.arange(2.0)
+    for spoil in range(3):
+        arrays = [scores, names, np.zeros(3)]
+        arrays[spoil] = arrays[spoil].astype(np.float32)
+        with pytest.raises(TypingError, match="contest wants"):
+            race(*arrays, np.empty((3, 16)))
 
 
 @needs_compiler

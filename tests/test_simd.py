@@ -23,6 +23,7 @@ from mixtura.kernels.simd import (
     lane,
     load,
     lowest_bit,
+    narrow,
     prefetch,
     select,
     splat,
@@ -30,6 +31,7 @@ from mixtura.kernels.simd import (
     vmax,
     vmin,
     vsqrt,
+    widen,
 )
 
 # Not the kernels' own `jit`: a cached function would not see that a word's LLVM code was edited.
@@ -93,6 +95,49 @@ def test_words_that_round_once_are_numpys_to_the_bit(kernel, kind, rng):
         expected = lanewise_reference(a, b, c)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(np.signbit(out[4]), ~np.signbit(a))
+
+
+@jit
+def lanewise_single(x, y, wide, out):
+    a, b = load(x, 0), load(y, 0)
+    store(out, 0, 0, a + b)
+    store(out, 1, 0, a - b)
+    store(out, 2, 0, a * b)
+    store(out, 3, 0, a / b)
+    store(out, 4, 0, narrow(load(wide, 0, 0)))
+    store(out, 5, 0, narrow(b))
+    store(out, 6, 0, splat(x[2]))
+    store(wide, 1, 0, widen(a))
+    store(wide, 2, 0, widen(load(wide, 0, 0)))
+    return bits_above(a, b)
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "edges"])
+@pytest.mark.parametrize("kernel", [lanewise_single, double(lanewise_single)], ids=["compiled", "double"])
+def test_words_of_float32_are_numpys_to_the_bit(kernel, kind, rng):
+    numbers = rng.standard_normal((2, 8)) if kind == "ordinary" else (EDGES, np.roll(EDGES, 3))
+    a, b = np.array(numbers, dtype=np.float32)
+    wide = np.array([[1e300, 0.1, math.nan, math.inf, -1e-300, 1 / 3, 2.0, -0.0]] * 3)
+    out = np.empty((7, 8), np.float32)
+    with np.errstate(all="ignore"):
+        bits = kernel(a, b, wide, out)
+        expected = np.array([a + b, a - b, a * b, a / b, wide[0].astype(np.float32), b, np.full(8, a[2])])
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(wide[1:], [a.astype(np.float64), wide[0]])
+    assert bits == sum(1 << q for q in range(8) if not a[q] <= b[q])
+
+
+@jit
+def mixed(a, b, out):
+    store(out, 0, load(a, 0) + load(b, 0))
+
+
+@needs_compiler
+def test_the_two_kinds_of_vectors_do_not_mix():
+    one, other = np.ones(8), np.ones(8, np.float32)
+    for arrays in ((one, other, one), (one, one, other), (other, other, one)):
+        with pytest.raises(TypingError):
+            mixed(*arrays)
 
 
 @jit
@@ -231,33 +276,33 @@ def test_read_only_array_is_loaded_and_not_stored_to():
 @pytest.mark.parametrize(
     "array",
     [
-        np.ones(16, np.float32),
+        np.ones(16, np.float16),
         np.ones(16, np.int64),
         np.ones(32)[::2],
         np.ones((2, 8)),
         np.ones((16, 1))[:, 0][::-1],
     ],
-    ids=["float32", "integers", "strided", "two axes, one index", "backwards"],
+    ids=["float16", "integers", "strided", "two axes, one index", "backwards"],
 )
 def test_other_arrays_are_refused(array):
     for kernel in (read, write):
-        with pytest.raises(REFUSED_TYPE, match="want a C-contiguous float64 array and an index an axis"):
+        with pytest.raises(REFUSED_TYPE, match="want a C-contiguous array of floats and an index an axis"):
             kernel(array, 0)
 
 
 def test_fortran_order_is_refused():
-    with pytest.raises(REFUSED_TYPE, match="want a C-contiguous float64 array"):
+    with pytest.raises(REFUSED_TYPE, match="want a C-contiguous array of floats"):
         read_2(np.ones((8, 8), order="F"), 0, 0)
 
 
 @needs_compiler
 def test_index_that_is_no_integer_is_refused():
-    with pytest.raises(TypingError, match="want a C-contiguous float64 array and an index an axis"):
+    with pytest.raises(TypingError, match="want a C-contiguous array of floats and an index an axis"):
         read(np.ones(16), 1.0)
 
 
 def test_number_is_no_vector():
-    with pytest.raises(REFUSED_TYPE, match="store wants a vector as its last argument"):
+    with pytest.raises(REFUSED_TYPE, match="store wants a vector of the array's numbers as its last argument"):
         write_number(np.ones(8), 0)
 
 
@@ -401,7 +446,7 @@ def test_processor_without_fma_is_known(processor, answer):
 
 
 def test_every_exported_word_is_documented():
-    words = set(simd.__all__) - {"LANES", "Vector", "vec8"}
+    words = set(simd.__all__) - {"LANES", "Vector", "single8", "vec8"}
     assert all(f"{word}(" in simd.__doc__ for word in words)
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -63,9 +63,9 @@ class Chunk:
         counted = self.weight > 0
         return np.array([self.weight[counted] @ values[counted], self.weight.sum()])
 
-    def packed(self) -> Self:
-        """Return the rows as C-contiguous float64, without a copy where they are so already."""
-        return replace(self, x=np.ascontiguousarray(self.x, dtype=np.float64))
+    def packed(self, dtype: type[np.floating[Any]] = np.float64) -> Self:
+        """Return the rows as C-contiguous numbers of this type, without a copy where they are so already."""
+        return replace(self, x=np.ascontiguousarray(self.x, dtype=dtype))
 
 
 @dataclass(frozen=True, eq=False)

@@ -350,7 +350,7 @@ def kmeans(
         before, (params, _) = params, model.m_step(fold_blocks(model, params, rows, compiled=compiled).total(), params)
         if model.same(before, params):
             break
-    return one_hot(_nearest(points, params.centres), k)
+    return one_hot(_nearest(points, params.centers), k)
 
 
 METHODS: dict[str, Method] = {

@@ -1,4 +1,4 @@
-"""`KMeans`: centres of clusters, by Lloyd's algorithm on data of any size."""
+"""`KMeans`: centers of clusters, by Lloyd's algorithm on data of any size."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ MORE_RANDOM = 10  # restarts where rows are drawn without regard to where they a
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Iterated):
-    """K-means clustering: each row belongs to the nearest of k centres, and each centre is the mean of its rows.
+    """K-means clustering: each row belongs to the nearest of k centers, and each center is the mean of its rows.
 
     Parameters
     ----------
     n_clusters : int, default 8
         Number of clusters, k.
     init : {"k-means++", "random"}, (k, d) array-like or callable, default "k-means++"
-        Where the centres start: rows drawn far apart, or anyhow, from a bounded sample of the rows; given centres; or
-        ``init(X, n_clusters, random_state)`` of the sample (m, d), which returns centres.
+        Where the centers start: rows drawn far apart, or anyhow, from a bounded sample of the rows; given centers; or
+        ``init(X, n_clusters, random_state)`` of the sample (m, d), which returns centers.
     n_init : int or "auto", default "auto"
         Restarts, of which that of the least inertia is kept; each pass over the data serves all of them. "auto" is 1
-        for "k-means++" and given centres, else 10.
+        for "k-means++" and given centers, else 10.
     max_iter : int, default 300
         Most updates in one restart.
     tol : float, default 1e-4
-        Stop when an update moved the centres by less, in the sum of their squared distances over the mean variance of
-        the columns, as in scikit-learn. A fit also ends, whatever `tol`, when an update leaves all centres as they are.
+        Stop when an update moved the centers by less, in the sum of their squared distances over the mean variance of
+        the columns, as in scikit-learn. A fit also ends, whatever `tol`, when an update leaves all centers as they are.
     random_state : int, RandomState or None
         Decides the sample and the start.
     verbose, verbose_interval, n_threads, checkpoint, max_time, callback
@@ -68,12 +68,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
     Attributes
     ----------
     cluster_centers_ : (k, d) array
-        The centres, in the data's own units.
+        The centers, in the data's own units.
     labels_ : (n,) array of int
         The cluster of each row, after a fit to rows in memory. After a fit to files or a cluster there are none:
         `predict_to` writes them as they are found.
     inertia_ : float
-        Sum of the weighted squared distances of the rows to their centres.
+        Sum of the weighted squared distances of the rows to their centers.
     n_iter_ : int
         Updates that were made.
     converged_ : bool
@@ -89,7 +89,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
     Lloyd's algorithm (formulas K6 to K9), which is EM with hard assignment, on the engine of the mixtures: one pass
     over the rows an update, nothing of size n held, the same bits for any number of threads.
 
-    A cluster that loses all its rows takes over one half of that of the largest scatter. Where there are fewer
+    A cluster that loses all its rows takes over one half of that of the largest inertia. Where there are fewer
     different rows than clusters, some clusters stay without rows; a `CollapseWarning` names them.
 
     Examples
@@ -145,7 +145,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         return self.model_.n_clusters
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Find the centres, keeping the best of `n_init` restarts.
+        """Find the centers, keeping the best of `n_init` restarts.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         Raises
         ------
         ValueError
-            For options, rows, weights or centres that cannot be; the message names the place.
+            For options, rows, weights or centers that cannot be; the message names the place.
         TypeError
             For sparse matrices, and dates.
         """
@@ -211,8 +211,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
                     f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters} (rows of weight 0 do not count)"
                 )
             if given or callable(self.init):
-                centres = self.init if given else self.init(rows, self.n_clusters, random)
-                yield KMeansParams.start(frame, frame.enter(self._check_centres(centres, source.n_features)))
+                centers = self.init if given else self.init(rows, self.n_clusters, random)
+                yield KMeansParams.start(frame, frame.enter(self._check_centers(centers, source.n_features)))
             else:
                 draw = draws.spread_out if self.init == SPREAD else draws.draw_rows
                 yield KMeansParams.start(frame, draw(frame.enter(rows), weight, self.n_clusters, rng))
@@ -222,16 +222,16 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
             return 1 if self.init == SPREAD else MORE_RANDOM
         return int(self.n_init)
 
-    def _check_centres(self, centres: Any, d: int) -> FloatArray:
-        """Return centres that the user gave, or raise a `ValueError` that tells what is wrong with them."""
-        found: FloatArray = np.asarray(centres, dtype=np.float64)
+    def _check_centers(self, centers: Any, d: int) -> FloatArray:
+        """Return centers that the user gave, or raise a `ValueError` that tells what is wrong with them."""
+        found: FloatArray = np.asarray(centers, dtype=np.float64)
         if found.shape != (self.n_clusters, d):
             raise ValueError(
-                f"init: centres of shape {found.shape}, expected (n_clusters, columns) = ({self.n_clusters}, {d})"
+                f"init: centers of shape {found.shape}, expected (n_clusters, columns) = ({self.n_clusters}, {d})"
             )
         if not np.isfinite(found).all():
             row, column = np.argwhere(~np.isfinite(found))[0]
-            raise ValueError(f"init: centre {row}, column {column} is {found[row, column]}, expected a finite number")
+            raise ValueError(f"init: center {row}, column {column} is {found[row, column]}, expected a finite number")
         return found
 
     def _publish(self, model: kmeans.KMeans, result: EMResult[KMeansParams]) -> None:
@@ -248,7 +248,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
 
     def _set_params(self, model: kmeans.KMeans, params: KMeansParams) -> None:
         self.model_, self.params_ = model, params
-        self.cluster_centers_ = params.frame.leave(params.centres)
+        self.cluster_centers_ = params.frame.leave(params.centers)
 
     def _set_value(self, loglik: float) -> None:
         self.inertia_ = -loglik
@@ -256,8 +256,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from one more batch of a stream, by the rule of `GaussianMixture.partial_fit`.
 
-        The first batch is fitted as `fit` does; each further one moves each centre towards the mean of its rows in the
-        batch. `inertia_` and `result_` then are of this batch, at the centres before it.
+        The first batch is fitted as `fit` does; each further one moves each center towards the mean of its rows in the
+        batch. `inertia_` and `result_` then are of this batch, at the centers before it.
 
         Parameters
         ----------
@@ -267,7 +267,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         Returns
         -------
         self
-            With the new centres, and without `labels_`.
+            With the new centers, and without `labels_`.
 
         Raises
         ------
@@ -303,11 +303,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         return self.labels_ if hasattr(self, "labels_") else self.predict(X)
 
     def predict(self, X: Any) -> IntArray:
-        """Return the number of the nearest centre of each row of `X`, (n,): of equally near ones the first."""
+        """Return the number of the nearest center of each row of `X`, (n,): of equally near ones the first."""
         return self._posterior(self._read(X), "labels").labels
 
     def predict_to(self, X: Any, path: str | PathLike[str]) -> None:
-        """Write the cluster of each row of `X`, and its distance to the centre, to a file, as they are found.
+        """Write the cluster of each row of `X`, and its distance to the center, to a file, as they are found.
 
         Parameters
         ----------
@@ -330,13 +330,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
                 write({"label": found.labels, "distance": np.sqrt(-found.loglik)})
 
     def transform(self, X: Any) -> FloatArray:
-        """Return the distance of each row of `X` to each centre, (n, k)."""
+        """Return the distance of each row of `X` to each center, (n, k)."""
         source, model, params = self._read(X), self.model_, self.params_
         starts.survey(source, model.family)
         return np.concatenate(list(source.map_rows(partial(_distances, model, params))))
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:
-        """Fit to the rows of `X` and return their distances to the centres, (n, k)."""
+        """Fit to the rows of `X` and return their distances to the centers, (n, k)."""
         return self.fit(X, y, sample_weight).transform(X)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:

@@ -28,28 +28,30 @@ _Lanes = type("_Lanes", (np.ndarray,), _REBINDING)
 
 
 def lanes(values: Any) -> Vector:
-    """Return eight values as a vector outside the compiler."""
-    vector: Vector = np.array(values, dtype=np.float64).view(_Lanes)
+    """Return eight values as a vector outside the compiler: of float32 if they are an array of these."""
+    single = getattr(values, "dtype", None) == np.float32
+    vector: Vector = np.array(values, dtype=np.float32 if single else np.float64).view(_Lanes)
     return vector
 
 
 class Vec8(types.Type):
     """Numba's type of a vector."""
 
-    def __init__(self) -> None:
-        super().__init__(name="vec8")
+    def __init__(self, name: str, element: Any) -> None:
+        super().__init__(name=name)
+        self.code = ir.VectorType(element, LANES)
 
 
-vec8 = Vec8()
-
-F64, I32, I64 = ir.DoubleType(), ir.IntType(32), ir.IntType(64)
-VEC, IVEC = ir.VectorType(F64, LANES), ir.VectorType(I64, LANES)
+F64, F32, I32, I64 = ir.DoubleType(), ir.FloatType(), ir.IntType(32), ir.IntType(64)
+vec8, single8 = Vec8("vec8", F64), Vec8("single8", F32)
+VEC, IVEC = vec8.code, ir.VectorType(I64, LANES)
+VECTORS = {types.float64: vec8, types.float32: single8}  # by the numbers of an array
 
 
 @register_model(Vec8)
 class _Vec8Model(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, VEC)
+        super().__init__(manager, numba_type, numba_type.code)
 
 
 def compiled(word: Callable[..., Any], result: Any, *arguments: Any) -> Callable[[Emitter], Emitter]:
@@ -87,13 +89,13 @@ def emit_splat(builder: Any, x: Code) -> Code:
 
 def emit_call(builder: Any, name: str, *arguments: Code) -> Code:
     """Call one of LLVM's functions of vectors."""
-    kind = ir.FunctionType(VEC, [VEC] * len(arguments))
+    kind = ir.FunctionType(arguments[0].type, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
 def emit_fma(builder: Any, a: Code, b: Code, c: Code) -> Code:
     """Return a * b + c, rounded once."""
-    return emit_call(builder, "llvm.fma.v8f64", a, b, c)
+    return emit_call(builder, "llvm.fma.v8f64" if a.type == VEC else "llvm.fma.v8f32", a, b, c)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from numba.core.typing.templates import signature
 from numba.extending import lower_builtin
 
 from mixtura.kernels import simd
-from mixtura.kernels._vec8 import Code, emit_splat, lanes
+from mixtura.kernels._vec8 import VECTORS, Code, emit_splat, lanes
 from mixtura.kernels.panel import Panel, is_panel, numbers_of, pack_panel, unpack_panel
 from mixtura.kernels.simd import Array, typed_index, typing_rule
 
@@ -41,9 +41,13 @@ def contest(rows: Panel, numbers: Array, i: int, standing: Panel) -> Panel:
 
 @typing_rule(contest)
 def _type_contest(rows: Any, numbers: Any, i: Any, standing: Any) -> Any:
-    if not (is_panel(rows) and is_panel(standing) and standing.count % STANDING == 0):
-        raise NumbaTypeError(f"contest wants a panel and a standing of {STANDING} strips, not {rows} and {standing}")
-    return signature(standing, rows, numbers, *typed_index(numbers, (i,)), standing)
+    index = typed_index(numbers, (i,))
+    alike = is_panel(rows) and is_panel(standing) and rows.dtype == standing.dtype == VECTORS[numbers.dtype]
+    if not alike or standing.count % STANDING:
+        raise NumbaTypeError(
+            f"contest wants a panel, its numbers and a standing of {STANDING} strips, not {rows}, {numbers}, {standing}"
+        )
+    return signature(standing, rows, numbers, *index, standing)
 
 
 @lower_builtin(contest, types.UniTuple, types.Array, types.intp, types.UniTuple)

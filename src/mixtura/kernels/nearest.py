@@ -1,12 +1,14 @@
-"""The nearest of k centres for each row, and the sums of k-means. Formulas K6 to K8 of docs/formulas.md.
+"""The nearest of k centers for each row, and the sums of k-means. Formulas K6 to K8 of docs/formulas.md.
 
-All distances are compared by products, ``z c - |c|^2 / 2``, as fast as a matrix product; where the two best come nearer
-to each other than these may err, the row's distances are taken again by differences, which do not cancel.
+All distances are compared by products, ``z c - |c|^2 / 2``, as fast as a matrix product, in float32; where the two best
+come nearer to each other than these may err, the row's distances are taken again in float64 by differences, which do
+not cancel. The sums are of float64. Rows of float32 are read as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,234 +16,379 @@ from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.contest import STANDING, contest
-from mixtura.kernels.panel import Shape, load_strip, outer, spread, store_panel
+from mixtura.kernels.panel import ACCUMULATORS, Shape, flip, load_strip, outer, spread, store_panel
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import LANES, bits_above, fma, hsum, load, lowest_bit, splat, store
+from mixtura.kernels.screen import append
+from mixtura.kernels.simd import (
+    LANES,
+    bits_above,
+    fma,
+    fnma,
+    hsum,
+    load,
+    narrow,
+    prefetch,
+    splat,
+    store,
+    vmax,
+    vmin,
+    widen,
+)
 from mixtura.kernels.tile import (
+    SQUARE,
     TILE,
     VECTOR,
     ZERO,
     clear,
     constant,
-    fetch,
-    fill,
     fill_weights,
     fold,
     held,
     padded,
-    part,
     room,
     up_to,
     write_row,
 )
 from mixtura.stats import Node
 
-GROUP = Shape.of(4)  # centres by rows
-PLACES = Shape(STANDING, GROUP.vectors)
-NOBODY = -1.0  # the name of the centre of a row in which there is a NaN
-NOBODY_YET = constant(np.array([-np.inf, -np.inf, NOBODY]))
-SKEW = VECTOR  # by so many numbers longer than a tile, columns do not fall on one set of the cache
-DOUBT = 8.0 * float(np.finfo(np.float64).eps)  # times d + 2: what two scores may err together, of |z|^2 - score
+SINGLE = np.float32
+GROUP = Shape(4, ACCUMULATORS // 2)  # centers by rows: a vector of float32 takes half a register
+PLACES, PLACE = Shape(STANDING, GROUP.vectors), Shape(STANDING, 1)
+NOBODY = -1.0  # the name of the center of a row in which there is a NaN
+SKEW = 2 * VECTOR  # by so many numbers longer than a tile, columns do not fall on one set of the cache
+DOUBT = SINGLE(8 * np.finfo(SINGLE).eps)  # times d + 6: what two scores may err together, of |z|^2 - score (formula K7)
+TINY = SINGLE(1e-33)  # what they may err where numbers are too small for float32
+HORIZON = 1e150  # as in `Frame`: squares of this still are numbers
+
+
+class Known(NamedTuple):
+    """Frame and centers, as kernels take them."""
+
+    near: Array  # (2, d8) shift and scale of the frame, of the type of the rows; zeros after the last column
+    frame: FloatArray  # (2, d8) the same as float64
+    centers: FloatArray  # (k, d8)
+    products: Array  # (kp / 4 d, 4) float32, the centers about the origin that `near` has, four abreast
+    offsets: Array  # (kp,) float32, -|c|^2 / 2; -inf after the last center
+    nobody: Array  # (3,) float32, the standing before the first center
+    names: Array  # (kp,) float32, 0, 1, 2, ...
+
+
+class Work(NamedTuple):
+    """What is known of the rows of a tile, and room for it."""
+
+    columns: Array  # (d8, TILE + SKEW) float32
+    places: Array  # (3, TILE) float32, the largest and the second largest score of each row, and whose the largest is
+    chosen: IntArray  # (TILE + 8,) rows, and anything
+    few: FloatArray  # (d8, 8) columns of eight rows
+    found: FloatArray  # (3, 8) their places
+    nobody: FloatArray  # (3,)
+    names: FloatArray  # (kp,)
 
 
 @jit
-def compare(
-    zt: FloatArray,  # IN (d8, TILE + SKEW)
-    products: FloatArray,  # IN (kp / 4 d, 4) the centres, four abreast
-    offsets: FloatArray,  # IN (kp,) -|c|^2 / 2; -inf after the last centre
-    names: FloatArray,  # IN (kp,) 0, 1, 2, ...
-    nobody: FloatArray,  # IN (3,)
+def workspace(known: Known) -> Work:
+    """Return room for the work on a tile."""
+    d8 = known.centers.shape[1]
+    nobody, names = np.empty(known.nobody.shape[0]), np.empty(known.names.shape[0])
+    nobody[:] = known.nobody
+    names[:] = known.names
+    return Work(
+        np.zeros((d8, TILE + SKEW), np.float32),
+        np.zeros((STANDING, TILE), np.float32),
+        np.zeros(TILE + VECTOR, np.int64),
+        room(d8, VECTOR),
+        room(STANDING, VECTOR),
+        nobody,
+        names,
+    )
+
+
+@inline_jit
+def gap(tile: Array, at: int, frame: FloatArray, center: FloatArray, j: int) -> Any:
+    """Return eight columns of a row in the frame, less those of a center; 0 after the last column."""
+    return fma(widen(load(tile, at + j)) - load(frame, 0, j), load(frame, 1, j), -load(center, j))
+
+
+@jit
+def fill(
+    tile: Array,  # IN (TILE d + 8,) rows, one after another
+    near: Array,  # IN (2, d8) of the type of `tile`
     d: int,
-    ahead: FloatArray,  # IN rows to be fetched
-    places: FloatArray,  # OUT (3, TILE)
+    columns: Array,  # OUT (d8, TILE + SKEW) float32
 ) -> None:
+    """Write the rows as columns in the frame; what eight numbers hold beyond the last column is of other rows."""
+    for j in range(0, near.shape[1], 8):
+        move, by = load(near, 0, j), load(near, 1, j)
+        for s in range(0, TILE, 8):
+            at = s * d + j
+            rows = (
+                narrow((load(tile, at) - move) * by),
+                narrow((load(tile, at + d) - move) * by),
+                narrow((load(tile, at + 2 * d) - move) * by),
+                narrow((load(tile, at + 3 * d) - move) * by),
+                narrow((load(tile, at + 4 * d) - move) * by),
+                narrow((load(tile, at + 5 * d) - move) * by),
+                narrow((load(tile, at + 6 * d) - move) * by),
+                narrow((load(tile, at + 7 * d) - move) * by),
+            )
+            store_panel(SQUARE, columns, j, s, flip(rows))
+
+
+@jit
+def compare(columns: Array, known: Known, d: int, places: Array) -> None:
     """Write the largest and the second largest of z c - |c|^2 / 2, and whose the largest is."""
-    fetched, size = ZERO, part(ahead, TILE // GROUP.width)
+    products, offsets, names, nobody = known.products, known.offsets, known.names, known.nobody
     for s in range(0, TILE, GROUP.width):
         standing = spread(PLACES, nobody, 0)
         for i in range(0, offsets.shape[0], GROUP.rows):
             at, score = i // GROUP.rows * d, spread(GROUP, offsets, i)
             for j in range(d):
-                score = outer(products, at + j, 0, load_strip(GROUP, zt, j, s), score)
+                score = outer(products, at + j, 0, load_strip(GROUP, columns, j, s), score)
             standing = contest(score, names, i, standing)
-        fetched = fetch(ahead, fetched, size)
         store_panel(PLACES, places, 0, s, standing)
 
 
 @jit
-def settle(
-    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
-    zt: FloatArray,  # IN (d8, TILE + SKEW)
-    centres: FloatArray,  # IN (k, d8)
-    d: int,
-    places: FloatArray,  # IN OUT (3, TILE)
-) -> None:
-    """Name the nearest centre again by differences where rounding may have told the two best apart."""
-    doubt = splat(DOUBT * (d + 2))
-    for s in range(0, TILE, 8):
-        norm = splat(0.0)
+def choose_doubtful(columns: Array, places: Array, d: int, chosen: IntArray) -> int:
+    """Write which rows' two best are not told apart; return how many."""
+    count, doubt, tiny = ZERO, splat(DOUBT * SINGLE(d + 6)), splat(TINY)
+    for s in range(0, TILE, 32):
+        n0 = n1 = n2 = n3 = splat(SINGLE(0.0))
         for j in range(d):
-            z = load(zt, j, s)
-            norm = fma(z, z, norm)
-        best = load(places, 0, s)
-        bits = bits_above(doubt * (norm - best), best - load(places, 1, s))
-        while bits:
-            row = s + lowest_bit(bits)
-            places[2, row] = nearest(zr, row, centres, places[2, row])
-            bits &= bits - 1
+            z0, z1, z2, z3 = (
+                load(columns, j, s),
+                load(columns, j, s + 8),
+                load(columns, j, s + 16),
+                load(columns, j, s + 24),
+            )
+            n0, n1, n2, n3 = fma(z0, z0, n0), fma(z1, z1, n1), fma(z2, z2, n2), fma(z3, z3, n3)
+        for at, norm in ((s, n0), (s + 8, n1), (s + 16, n2), (s + 24, n3)):
+            best = load(places, 0, at)
+            bits = bits_above(fma(doubt, norm - best, tiny), best - load(places, 1, at))
+            count = append(bits, at, chosen, count)
+    return int(count)
 
 
 @jit
-def nearest(zr: FloatArray, row: int, centres: FloatArray, name: float) -> float:
-    """Return the first of the centres that are nearest to a row; `name` if no distance is a number."""
-    least = np.inf
-    for k in range(centres.shape[0]):
-        distance = hsum(squares(zr, row, centres, k))
-        if distance < least:
-            least, name = distance, float(k)
-    return name
+def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
+    """Name the nearest center of the chosen rows by differences, eight rows at a time."""
+    frame, centers, chosen, few, found = known.frame, known.centers, work.chosen, work.few, work.found
+    far, origin = splat(HORIZON), np.zeros(centers.shape[1])
+    for c in range(0, count, 8):
+        for j in range(0, centers.shape[1], 8):
+            rows = (
+                gap(tile, chosen[c] * d, frame, origin, j),
+                gap(tile, chosen[c + 1] * d, frame, origin, j),
+                gap(tile, chosen[c + 2] * d, frame, origin, j),
+                gap(tile, chosen[c + 3] * d, frame, origin, j),
+                gap(tile, chosen[c + 4] * d, frame, origin, j),
+                gap(tile, chosen[c + 5] * d, frame, origin, j),
+                gap(tile, chosen[c + 6] * d, frame, origin, j),
+                gap(tile, chosen[c + 7] * d, frame, origin, j),
+            )
+            store_panel(SQUARE, few, j, 0, flip(rows))
+        standing = spread(PLACE, work.nobody, 0)
+        for k in range(centers.shape[0]):
+            score = splat(0.0)
+            for j in range(d):
+                y = vmax(-far, vmin(far, load(few, j, 0))) - splat(centers[k, j])
+                score = fnma(y, y, score)
+            standing = contest((score,), work.names, k, standing)
+        store_panel(PLACE, found, 0, 0, standing)
+        for q in range(min(8, count - c)):
+            work.places[2, chosen[c + q]] = found[2, q]
 
 
-@inline_jit
-def squares(zr: FloatArray, row: int, centres: FloatArray, k: int) -> FloatArray:
-    """Return the squares of the differences between a row and a centre, added up over every eighth column."""
-    total = splat(0.0)
-    for j in range(0, centres.shape[1], 8):
-        gap = load(zr, j // 8 * TILE + row, 0) - load(centres, k, j)
-        total = fma(gap, gap, total)
-    return total
+@jit
+def name_rows(tile: Array, known: Known, d: int, work: Work) -> None:
+    """Write the name of the nearest center of each row of a tile as the last of its places."""
+    fill(tile, known.near, d, work.columns)
+    compare(work.columns, known, d, work.places)
+    count = choose_doubtful(work.columns, work.places, d, work.chosen)
+    if count:
+        settle(tile, known, d, count, work)
 
 
 @jit
 def add_rows(
-    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
-    name: FloatArray,  # IN (TILE,)
+    tile: Array,  # IN (TILE d + 8,)
+    known: Known,
+    names: Array,  # IN (TILE,) float32
     w: FloatArray,  # IN (TILE,)
     count: int,
-    centres: FloatArray,  # IN (k, d8)
+    ahead: Array,  # IN (at most TILE, d) rows to be fetched: a few for each that is added come in good time
+    d: int,
     c0: FloatArray,  # IN OUT (k,)
     c1: FloatArray,  # IN OUT (k, d8)
-    c2: FloatArray,  # IN OUT (k, d8)
+    c2: FloatArray,  # IN OUT (k, 8)
 ) -> None:
-    """Add w, w (z - c) and w (z - c)^2 to the sums of the nearest centre; a NaN goes to those of the first."""
+    """Add w, w (z - c) and w |z - c|^2 to the sums of the nearest center; a NaN goes to those of the first."""
+    frame, centers = known.frame, known.centers
     for s in range(count):
-        k, weight = max(int(name[s]), 0), splat(w[s])
+        k, weight, square = max(int(names[s]), 0), splat(w[s]), splat(0.0)
         c0[k] += w[s]
-        for j in range(0, centres.shape[1], 8):
-            gap = load(zr, j // 8 * TILE + s, 0) - load(centres, k, j)
-            moved = weight * gap
-            store(c1, k, j, load(c1, k, j) + moved)
-            store(c2, k, j, fma(moved, gap, load(c2, k, j)))
+        for j in range(0, centers.shape[1], 8):
+            prefetch(ahead, s, j)
+            y = gap(tile, s * d, frame, centers[k], j)
+            store(c1, k, j, fma(weight, y, load(c1, k, j)))
+            square = fma(y, y, square)
+        store(c2, k, 0, fma(weight, square, load(c2, k, 0)))
+
+
+@inline_jit
+def is_whole(start: int, d: int, size: int) -> bool:
+    """Tell whether a tile from this number on, of all numbers, can be read where it is."""
+    return bool(start + TILE * d + VECTOR <= size)
+
+
+@jit
+def copy(numbers: Array, d: int, tile: Array) -> None:
+    """Write some rows, and the last of them again as padding."""
+    for i in range(numbers.shape[0]):
+        tile[i] = numbers[i]
+    for i in range(numbers.shape[0], TILE * d):
+        tile[i] = tile[i - d]
 
 
 @entry_jit
 def e_step(
-    x: FloatArray,  # IN (n, d)
+    x: Array,  # IN (n, d) float64 or float32
     weight: FloatArray,  # IN (n,) or (0,)
     cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
-    shift: FloatArray,  # IN (d,)
-    scale: FloatArray,  # IN (d,)
-    centres: FloatArray,  # IN (k, d8)
-    products: FloatArray,  # IN (kp / 4 d, 4)
-    offsets: FloatArray,  # IN (kp,)
-    names: FloatArray,  # IN (kp,)
-    nobody: FloatArray,  # IN (3,)
+    near: Array,  # IN this and what follows: see `Known`
+    frame: FloatArray,
+    centers: FloatArray,
+    products: Array,
+    offsets: Array,
+    nobody: Array,
+    names: Array,
     sums: FloatArray,  # TMP (levels, size): see `fold`
     out: FloatArray,  # OUT (m, size)
 ) -> None:
-    """Write inertia, weight, counts and moments of each subtree of blocks."""
-    d, (k, d8) = x.shape[1], centres.shape
-    zr, zt = room(d8 // 8 * TILE, VECTOR), room(d8, TILE + SKEW)
-    places, w = room(STANDING, TILE), room(1, TILE)[0]
-    c0, c1, c2 = room(1, k), room(k, d8), room(k, d8)
+    """Write inertia, weight, counts, sums and squares of each subtree of blocks."""
+    (n, d), (k, d8) = x.shape, centers.shape
+    known = Known(near, frame, centers, products, offsets, nobody, names)
+    work, w = workspace(known), room(1, TILE)[0]
+    numbers, last = x.reshape(n * d), np.zeros(TILE * d + VECTOR, x.dtype)
+    c0, c1, c2 = room(1, k), room(k, d8), room(k, VECTOR)
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
             clear(c1)
             clear(c2)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = min((b + 1) * BLOCK_ROWS, n)
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count, start = min(TILE, stop - row), row * d
                 fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zr, zt)
                 ahead = x[row + TILE : row + 2 * TILE]
-                compare(zt, products, offsets, names, nobody, d, ahead, places)
-                settle(zr, zt, centres, d, places)
-                add_rows(zr, places[2], w, count, centres, c0[0], c1, c2)
+                if is_whole(start, d, n * d):
+                    tile = numbers[start : start + last.shape[0]]
+                    name_rows(tile, known, d, work)
+                    add_rows(tile, known, work.places[2], w, count, ahead, d, c0[0], c1, c2)
+                else:
+                    copy(numbers[start : start + count * d], d, last)
+                    name_rows(last, known, d, work)
+                    add_rows(last, known, work.places[2], w, count, ahead, d, c0[0], c1, c2)
             mine = sums[held(b - cuts[m])]
             mine[0] = mine[1] = 0.0
             first, second = 2 + k, 2 + k + k * d
             for i in range(k):
-                mine[1] += c0[0, i]
-                mine[2 + i] = c0[0, i]
+                mine[2 + i], mine[second + i] = c0[0, i], hsum(load(c2, i, 0))
+                mine[0] += mine[second + i]
+                mine[1] += mine[2 + i]
                 for j in range(d):
-                    mine[0] += c2[i, j]
                     mine[first + i * d + j] = c1[i, j]
-                    mine[second + i * d + j] = c2[i, j]
             fold(sums, b + 1 - cuts[m])
         write_row(sums, out, m)
 
 
 @entry_jit
 def assign(
-    x: FloatArray,  # IN (n, d)
-    shift: FloatArray,  # IN (d,)
-    scale: FloatArray,  # IN (d,)
-    centres: FloatArray,  # IN (k, d8)
-    products: FloatArray,  # IN (kp / 4 d, 4)
-    offsets: FloatArray,  # IN (kp,)
-    names: FloatArray,  # IN (kp,)
-    nobody: FloatArray,  # IN (3,)
-    distance: FloatArray,  # OUT (n,) squared; or (0,)
+    x: Array,  # IN (n, d) float64 or float32
+    near: Array,  # IN this and what follows: see `Known`
+    frame: FloatArray,
+    centers: FloatArray,
+    products: Array,
+    offsets: Array,
+    nobody: Array,
+    names: Array,
+    distances: FloatArray,  # OUT (n,) squared; or (0,)
     labels: IntArray,  # OUT (n,)
     _shares: FloatArray,  # OUT (0, k)
 ) -> None:
-    """Write the nearest centre of each row, `NOBODY` where there is a NaN, and the square of its distance if wanted."""
-    d, d8 = x.shape[1], centres.shape[1]
-    zr, zt, places = room(d8 // 8 * TILE, VECTOR), room(d8, TILE + SKEW), room(STANDING, TILE)
-    for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, zr, zt)
-        ahead = x[row + TILE : row + 2 * TILE]
-        compare(zt, products, offsets, names, nobody, d, ahead, places)
-        settle(zr, zt, centres, d, places)
-        for s in range(count):
-            labels[row + s] = int(places[2, s])
-        if distance.shape[0]:
-            for s in range(count):
-                distance[row + s] = hsum(squares(zr, s, centres, max(int(places[2, s]), 0)))
+    """Write the nearest center of each row, `NOBODY` where there is a NaN, and the square of its distance if wanted."""
+    n, d = x.shape
+    known = Known(near, frame, centers, products, offsets, nobody, names)
+    work, numbers, last = workspace(known), x.reshape(n * d), np.zeros(TILE * d + VECTOR, x.dtype)
+    for row in range(0, n, TILE):
+        count, start = min(TILE, n - row), row * d
+        if is_whole(start, d, n * d):
+            tile = numbers[start : start + last.shape[0]]
+            name_rows(tile, known, d, work)
+            write_rows(tile, known, d, work.places[2], row, count, distances, labels)
+        else:
+            copy(numbers[start : start + count * d], d, last)
+            name_rows(last, known, d, work)
+            write_rows(last, known, d, work.places[2], row, count, distances, labels)
+
+
+@jit
+def write_rows(
+    tile: Array, known: Known, d: int, names: Array, row: int, count: int, distances: FloatArray, labels: IntArray
+) -> None:
+    """Write the labels of the rows of a tile, and the squares of their distances if wanted."""
+    for s in range(count):
+        labels[row + s] = int(names[s])
+        if distances.shape[0]:
+            center, total = known.centers[max(int(names[s]), 0)], splat(0.0)
+            for j in range(0, center.shape[0], 8):
+                y = gap(tile, s * d, known.frame, center, j)
+                total = fma(y, y, total)
+            distances[row + s] = hsum(total)
 
 
 def e_blocks(chunk: Chunk, *params: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
-    """Yield inertia, weight, counts (k,), and sums and squares (k, d) about the centres, of the subtrees of a chunk.
+    """Yield inertia, weight, and for the centers counts (k,), sums (k, d) and squares (k,), of the subtrees of a chunk.
 
     `params` as for `pack`.
     """
     k, d = params[-1].shape
-    return sum_blocks(e_step, chunk, 2 + k * (1 + 2 * d), k * (2 * d + 10), *pack(*params))
+    kind, size, work = kept(chunk.x), 2 + k * (2 + d), k * (2 * d + 10)
+    return sum_blocks(e_step, chunk, size, work, *pack(kind, *params), dtype=kind)
 
 
 def assign_rows(x: Array, *params: FloatArray, wanted: Wanted) -> tuple[FloatArray, IntArray]:
-    """Return squared distances (n,), or (0,) where only labels are wanted, and the nearest centres (n,) of rows."""
+    """Return squared distances (n,), or (0,) where only labels are wanted, and the nearest centers (n,) of rows."""
     k, d = params[-1].shape
-    distance, labels, _ = map_rows(assign, x, k, k * (2 * d + 10), *pack(*params), wanted=wanted)
-    return distance, labels
+    kind, work = kept(x), k * (2 * d + 10)
+    some: Wanted = "labels" if wanted == "labels" else "densities"
+    distances, labels, _ = map_rows(assign, x, k, work, *pack(kind, *params), wanted=some, dtype=kind)
+    return distances, labels
 
 
-def pack(shift: FloatArray, scale: FloatArray, centres: FloatArray) -> tuple[FloatArray, ...]:
-    """Return frame and centres (k, d) as kernels take them."""
-    k, d = centres.shape
-    kp = up_to(GROUP.rows, k)
-    groups = np.zeros((kp, d))
-    groups[:k] = centres
-    offsets = np.full(kp, -np.inf)
-    offsets[:k] = np.einsum("kd,kd->k", centres, centres) / -2
-    return (
-        constant(shift),
-        constant(scale),
-        padded(centres, up_to(LANES, d)),
-        constant(groups.reshape(-1, GROUP.rows, d).transpose(0, 2, 1).reshape(-1, GROUP.rows)),
-        constant(offsets),
-        constant(np.arange(kp)),
-        NOBODY_YET,
+def kept(x: Array) -> Any:
+    """Return the type in which rows are read: their own if that is float32."""
+    return SINGLE if x.dtype == SINGLE else np.float64
+
+
+def pack(kind: Any, shift: FloatArray, scale: FloatArray, centers: FloatArray) -> Known:
+    """Return frame and centers (k, d) as kernels take them for rows of this type.
+
+    Products are about the frame's origin as that type can tell it, and the centers in them lie where rows then do.
+    """
+    k, d = centers.shape
+    frame = np.stack([shift, scale])
+    near = frame.astype(kind)
+    moved = np.zeros((up_to(GROUP.rows, k), d))
+    moved[:k] = centers + (shift - near[0]) * scale
+    offsets = np.einsum("kd,kd->k", moved, moved) / -2
+    offsets[k:] = -np.inf
+    return Known(
+        near=constant(padded(near, up_to(LANES, d)), kind),
+        frame=padded(frame, up_to(LANES, d)),
+        centers=padded(centers, up_to(LANES, d)),
+        products=constant(moved.reshape(-1, GROUP.rows, d).transpose(0, 2, 1).reshape(-1, GROUP.rows), SINGLE),
+        offsets=constant(offsets, SINGLE),
+        nobody=constant(np.array([-np.inf, -np.inf, NOBODY]), SINGLE),
+        names=constant(np.arange(len(moved)), SINGLE),
     )

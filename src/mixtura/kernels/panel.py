@@ -41,8 +41,8 @@ from numba.core.typing.templates import AttributeTemplate, infer_getattr, signat
 from numba.extending import lower_builtin, register_model, typeof_impl
 
 from mixtura.kernels import simd
-from mixtura.kernels._vec8 import F64, I32, I64, LANES, VEC, Code, emit_fma, emit_splat, lanes, vec8
-from mixtura.kernels.simd import Array, Vector, address, typed_index, typing_rule
+from mixtura.kernels._vec8 import I32, I64, LANES, VECTORS, Code, Vec8, emit_fma, emit_splat, lanes, vec8
+from mixtura.kernels.simd import WORD, Array, Vector, address, typed_index, typing_rule
 
 __all__ = [
     "ACCUMULATORS",
@@ -124,42 +124,47 @@ def _constant_shape(context: Any, builder: Any, shape_type: Any, value: Any) -> 
     return context.get_dummy_value()
 
 
-def _tuple_type(length: int) -> Any:
-    return types.UniTuple(vec8, length)
+def _tuple_type(length: int, array_type: Any) -> Any:
+    return types.UniTuple(VECTORS[array_type.dtype], length)
 
 
 def is_panel(value: Any) -> bool:
-    return isinstance(value, types.UniTuple) and value.dtype == vec8
+    """Tell whether a type of Numba is that of a panel."""
+    return isinstance(value, types.UniTuple) and isinstance(value.dtype, Vec8)
 
 
 def pack_panel(builder: Any, rows: Iterable[Code]) -> Code:
+    """Return vectors as a panel."""
     rows = list(rows)
-    packed = ir.Constant(ir.ArrayType(VEC, len(rows)), ir.Undefined)
+    packed = ir.Constant(ir.ArrayType(rows[0].type, len(rows)), ir.Undefined)
     for p, row in enumerate(rows):
         packed = builder.insert_value(packed, row, p)
     return packed
 
 
 def unpack_panel(builder: Any, rows: Code) -> list[Code]:
+    """Return the vectors of a panel."""
     return [builder.extract_value(rows, p) for p in range(rows.type.count)]
 
 
 def numbers_of(context: Any, builder: Any, array_type: Any, array: Code, index: list[Code], count: int) -> list[Code]:
     """Load `count` numbers of a row of an array from the index on."""
     start = address(context, builder, array_type, array, tuple(index), [1] * (len(index) - 1) + [count])
-    places = (builder.gep(start, [I64(p)], inbounds=True, source_etype=F64) for p in range(count))
-    return [builder.load(place, align=8, typ=F64) for place in places]
+    element = VECTORS[array_type.dtype].code.element
+    places = (builder.gep(start, [I64(p)], inbounds=True, source_etype=element) for p in range(count))
+    return [builder.load(place, align=WORD, typ=element) for place in places]
 
 
 def _places(context: Any, builder: Any, array_type: Any, values: tuple[Code, ...], shape: Shape) -> list[Code]:
     """Return the addresses of the vectors of a panel whose first one is at ``array[i, j]``."""
     array, i, j = values
-    found = []
+    found, vector = [], VECTORS[array_type.dtype].code
     for p in range(shape.rows):
         index = (builder.add(i, I64(p), flags=["nsw"]), j)
         start = address(context, builder, array_type, array, index, [1, shape.width])
-        steps = (builder.gep(start, [I64(LANES * q)], inbounds=True, source_etype=F64) for q in range(shape.vectors))
-        found += [builder.bitcast(step, VEC.as_pointer()) for step in steps]
+        indices = ([I64(LANES * q)] for q in range(shape.vectors))
+        steps = (builder.gep(start, index, inbounds=True, source_etype=vector.element) for index in indices)
+        found += [builder.bitcast(step, vector.as_pointer()) for step in steps]
     return found
 
 
@@ -173,7 +178,8 @@ def spread(shape: Shape, a: Array, i: int) -> Panel:
 
 @typing_rule(spread)
 def _type_spread(shape: Any, a: Any, i: Any) -> Any:
-    return signature(_tuple_type(shape.shape.rows * shape.shape.vectors), shape, a, *typed_index(a, (i,)))
+    index = typed_index(a, (i,))
+    return signature(_tuple_type(shape.shape.rows * shape.shape.vectors, a), shape, a, *index)
 
 
 @lower_builtin(spread, ShapeType, types.Array, types.intp)
@@ -190,7 +196,7 @@ def spread_strip(shape: Shape, x: float) -> Panel:
 
 @typing_rule(spread_strip)
 def _type_spread_strip(shape: Any, x: Any) -> Any:
-    return signature(_tuple_type(shape.shape.vectors), shape, types.float64)
+    return signature(types.UniTuple(vec8, shape.shape.vectors), shape, types.float64)
 
 
 @lower_builtin(spread_strip, ShapeType, types.float64)
@@ -205,13 +211,14 @@ def load_panel(shape: Shape, a: Array, i: int, j: int) -> Panel:
 
 @typing_rule(load_panel)
 def _type_load_panel(shape: Any, a: Any, i: Any, j: Any) -> Any:
-    return signature(_tuple_type(shape.shape.rows * shape.shape.vectors), shape, a, *typed_index(a, (i, j)))
+    index = typed_index(a, (i, j))
+    return signature(_tuple_type(shape.shape.rows * shape.shape.vectors, a), shape, a, *index)
 
 
 @lower_builtin(load_panel, ShapeType, types.Array, types.intp, types.intp)
 def _emit_load_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     places = _places(context, builder, sig.args[1], values[1:], sig.args[0].shape)
-    return pack_panel(builder, (builder.load(place, align=8, typ=VEC) for place in places))
+    return pack_panel(builder, (builder.load(place, align=WORD, typ=place.type.pointee) for place in places))
 
 
 def load_strip(shape: Shape, a: Array, i: int, j: int) -> Panel:
@@ -221,14 +228,15 @@ def load_strip(shape: Shape, a: Array, i: int, j: int) -> Panel:
 
 @typing_rule(load_strip)
 def _type_load_strip(shape: Any, a: Any, i: Any, j: Any) -> Any:
-    return signature(_tuple_type(shape.shape.vectors), shape, a, *typed_index(a, (i, j)))
+    index = typed_index(a, (i, j))
+    return signature(_tuple_type(shape.shape.vectors, a), shape, a, *index)
 
 
 @lower_builtin(load_strip, ShapeType, types.Array, types.intp, types.intp)
 def _emit_load_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     row = Shape(1, sig.args[0].shape.vectors)
     places = _places(context, builder, sig.args[1], values[1:], row)
-    return pack_panel(builder, (builder.load(place, align=8, typ=VEC) for place in places))
+    return pack_panel(builder, (builder.load(place, align=WORD, typ=place.type.pointee) for place in places))
 
 
 def store_panel(shape: Shape, a: Array, i: int, j: int, rows: Panel) -> None:
@@ -238,8 +246,8 @@ def store_panel(shape: Shape, a: Array, i: int, j: int, rows: Panel) -> None:
 
 
 def _writable(a: Any, rows: Any, what: str) -> None:
-    if not a.mutable or not is_panel(rows):
-        raise NumbaTypeError(f"{what} wants a writable array and a panel, not {a} and {rows}")
+    if not a.mutable or not is_panel(rows) or rows.dtype != VECTORS[a.dtype]:
+        raise NumbaTypeError(f"{what} wants a writable array and a panel of its numbers, not {a} and {rows}")
 
 
 @typing_rule(store_panel)
@@ -253,7 +261,7 @@ def _type_store_panel(shape: Any, a: Any, i: Any, j: Any, rows: Any) -> Any:
 def _emit_store_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     places = _places(context, builder, sig.args[1], values[1:4], sig.args[0].shape)
     for place, row in zip(places, unpack_panel(builder, values[4]), strict=True):
-        builder.store(row, place, align=8)
+        builder.store(row, place, align=WORD)
     return context.get_dummy_value()
 
 
@@ -274,7 +282,7 @@ def _type_store_strip(a: Any, i: Any, j: Any, strip: Any) -> Any:
 def _emit_store_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     places = _places(context, builder, sig.args[0], values[:3], Shape(1, sig.args[3].count))
     for place, v in zip(places, unpack_panel(builder, values[3]), strict=True):
-        builder.store(v, place, align=8)
+        builder.store(v, place, align=WORD)
     return context.get_dummy_value()
 
 
@@ -290,8 +298,8 @@ def outer(a: Array, s: int, i: int, strip: Panel, rows: Panel) -> Panel:
 @typing_rule(outer)
 def _type_outer(a: Any, s: Any, i: Any, strip: Any, rows: Any) -> Any:
     index = typed_index(a, (s, i))
-    if not (is_panel(strip) and is_panel(rows)):
-        raise NumbaTypeError(f"outer wants a strip and a panel, not {strip} and {rows}")
+    if not (is_panel(strip) and is_panel(rows) and strip.dtype == rows.dtype == VECTORS[a.dtype]):
+        raise NumbaTypeError(f"outer wants a strip and a panel of the array's numbers, not {a}, {strip} and {rows}")
     return signature(rows, a, *index, strip, rows)
 
 
@@ -321,9 +329,10 @@ def corner(shape: Shape, a: Array, s: int, b: Array, i: int, j: int, rows: Panel
 
 @typing_rule(corner)
 def _type_corner(shape: Any, a: Any, s: Any, b: Any, i: Any, j: Any, rows: Any) -> Any:
-    if not is_panel(rows):
-        raise NumbaTypeError(f"corner wants a panel, not {rows}")
-    return signature(rows, shape, a, *typed_index(a, (s, s))[:1], b, *typed_index(b, (i, j)), rows)
+    row, place = typed_index(a, (s, s))[:1], typed_index(b, (i, j))
+    if not (is_panel(rows) and rows.dtype == VECTORS[a.dtype] == VECTORS[b.dtype]):
+        raise NumbaTypeError(f"corner wants a panel of the arrays' numbers, not {a}, {b} and {rows}")
+    return signature(rows, shape, a, *row, b, *place, rows)
 
 
 @lower_builtin(corner, ShapeType, types.Array, types.intp, types.Array, types.intp, types.intp, types.UniTuple)
@@ -334,7 +343,7 @@ def _emit_corner(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     for t in range(shape.rows):
         index = (builder.add(i, I64(t), flags=["nsw"]), j)
         places = _places(context, builder, sig.args[3], (b, *index), Shape(1, shape.vectors))
-        vectors = [builder.load(place, align=8, typ=VEC) for place in places]
+        vectors = [builder.load(place, align=WORD, typ=place.type.pointee) for place in places]
         row = [builder.add(s, I64(t), flags=["nsw"]), I64(t)]
         numbers = numbers_of(context, builder, sig.args[1], a, row, shape.rows - t)
         done = t * shape.vectors
@@ -370,7 +379,7 @@ def circle(v: Vector, rows: Panel) -> Panel:
 
 @typing_rule(circle)
 def _type_circle(v: Any, rows: Any) -> Any:
-    return signature(_tuple_type(CIRCLE), vec8, _tuple_type(CIRCLE))
+    return signature(types.UniTuple(vec8, CIRCLE), vec8, types.UniTuple(vec8, CIRCLE))
 
 
 @lower_builtin(circle, vec8, types.UniTuple)
@@ -393,7 +402,9 @@ def flip(rows: Panel) -> Panel:
 
 @typing_rule(flip)
 def _type_flip(rows: Any) -> Any:
-    return signature(_tuple_type(LANES), _tuple_type(LANES))
+    if not (is_panel(rows) and rows.count == LANES):
+        raise NumbaTypeError(f"flip wants {LANES} rows of one vector, not {rows}")
+    return signature(rows, rows)
 
 
 @lower_builtin(flip, types.UniTuple)

@@ -25,7 +25,7 @@ Kernel = Callable[..., None]
 
 
 def sum_blocks(
-    kernel: Kernel, chunk: Chunk, size: int, work: int, *arguments: Any
+    kernel: Kernel, chunk: Chunk, size: int, work: int, *arguments: Any, dtype: Any = np.float64
 ) -> Iterator[tuple[Node, FloatArray]]:
     """Yield the complete subtrees of the canonical sum over the blocks of a chunk.
 
@@ -40,6 +40,8 @@ def sum_blocks(
         How many sums there are.
     work : int
         Operations a row.
+    dtype : type
+        Of the rows that the kernel takes.
     """
     n, d = chunk.x.shape
     blocks = -(-n // BLOCK_ROWS)
@@ -52,10 +54,10 @@ def sum_blocks(
     out = np.empty((len(nodes), size))
 
     def run(begin: int, end: int) -> None:
-        rows = chunk.rows(cuts[begin] * BLOCK_ROWS, cuts[end] * BLOCK_ROWS).packed()
+        rows = chunk.rows(cuts[begin] * BLOCK_ROWS, cuts[end] * BLOCK_ROWS).packed(dtype)
         sums = np.empty((level + 2, size))  # a subtree of each level, and a block
         weight = NOTHING if rows.weight is None else constant(rows.weight)
-        kernel(constant(rows.x), weight, cuts[begin : end + 1] - cuts[begin], *arguments, sums, out[begin:end])
+        kernel(constant(rows.x, dtype), weight, cuts[begin : end + 1] - cuts[begin], *arguments, sums, out[begin:end])
 
     share_out(run, len(nodes), most >> level)
     return _fold(nodes, out)
@@ -74,7 +76,7 @@ def _fold(nodes: list[Node], sums: FloatArray) -> Iterator[tuple[Node, FloatArra
 
 
 def map_rows(
-    kernel: Kernel, x: Any, k: int, work: int, *arguments: Any, wanted: Wanted
+    kernel: Kernel, x: Any, k: int, work: int, *arguments: Any, wanted: Wanted, dtype: Any = np.float64
 ) -> tuple[FloatArray, IntArray, FloatArray]:
     """Return log-densities (n,), labels (n,) and responsibilities (n, k) of rows; n is 0 in what is not wanted."""
     n, d = x.shape
@@ -85,7 +87,7 @@ def map_rows(
 
     def run(begin: int, end: int) -> None:
         rows = slice(begin * piece, end * piece)
-        kernel(constant(x[rows]), *arguments, loglik[rows], labels[rows], resp[rows])
+        kernel(constant(x[rows], dtype), *arguments, loglik[rows], labels[rows], resp[rows])
 
     share_out(run, -(-n // piece), max(1, _blocks_a_slice(d, work) * BLOCK_ROWS // piece))
     return loglik, labels, resp

@@ -8,6 +8,7 @@ LLVM splits the eight lanes into what the processor has: two AVX2 registers, one
 ``store(a, i, v)``             the same way back; also ``store(a, i, j, v)`` and ``store(a, i, j, k, v)``
 ``splat(x)``                   the number x in every lane
 ``v + w`` ``-`` ``*`` ``/``    lane by lane, and ``-v``; both sides are vectors: write ``splat(2.0) * v``
+``narrow(v)`` ``widen(v)``      the same numbers as float32, as float64
 ``fma(a, b, c)``               a * b + c, rounded once
 ``fnma(a, b, c)``              c - a * b, rounded once
 ``vmax(a, b)`` ``vmin(a, b)``  the larger, the smaller; b where either is NaN
@@ -28,9 +29,10 @@ which Numba compiles a call of it. So a kernel runs with the same meaning under 
 coverage and debuggers; only ``fma``, ``exp2`` and ``log`` may differ there in the last bit. (NumPy warns there
 where arithmetic makes a NaN; compiled code is silent.)
 
-``load`` and ``store`` take C-contiguous float64 arrays only, which compilation checks; ``store`` wants a
-writable one. An index counts from the start, never from the end. Bounds are checked by the doubles always, by
-compiled code if ``MIXTURA_CHECK_BOUNDS=1``.
+``load`` and ``store`` take C-contiguous arrays of floats only, which compilation checks; ``store`` wants a
+writable one. What is loaded from float32 is a vector of float32, for ``store``, ``splat`` of a float32, ``+``, ``-``,
+``*``, ``/``, ``fma`` and ``bits_above``; the two kinds do not mix. An index counts from the start, never from the end.
+Bounds are checked by the doubles always, by compiled code if ``MIXTURA_CHECK_BOUNDS=1``.
 
 Where there is no instruction for it, every ``fma`` is a call to libm, 40 times slower: ask ``has_fma()``.
 """
@@ -51,12 +53,12 @@ from numpy.typing import NDArray
 from mixtura.kernels._exp_log import exp2, log
 from mixtura.kernels._jit import CHECK_BOUNDS
 from mixtura.kernels._vec8 import (
-    F64,
     I32,
     I64,
     IVEC,
     LANES,
     VEC,
+    VECTORS,
     Code,
     Vector,
     compiled,
@@ -66,6 +68,7 @@ from mixtura.kernels._vec8 import (
     emit_splat,
     has_fma,
     lanes,
+    single8,
     vec8,
 )
 
@@ -84,20 +87,24 @@ __all__ = [
     "load",
     "log",
     "lowest_bit",
+    "narrow",
     "prefetch",
     "select",
+    "single8",
     "splat",
     "store",
     "vec8",
     "vmax",
     "vmin",
     "vsqrt",
+    "widen",
 ]
 
 Array: TypeAlias = NDArray[np.float64]
 
 # -------------------------------------------------------------------------------- memory
 
+WORD = 4  # bytes: where a row starts, at least
 OUTSIDE = f"a vector of {LANES} values reaches outside its array"
 
 
@@ -109,14 +116,14 @@ def load(a: Array, *index: int) -> Vector:
 def store(a: Array, *index_and_vector: Any) -> None:
     """Write a vector, the last argument, to a row of a from the index on."""
     *index, v = index_and_vector
-    if np.shape(v) != (LANES,):
-        raise TypeError(f"store wants a vector as its last argument, not {v!r}")
+    if np.shape(v) != (LANES,) or v.dtype != a.dtype:
+        raise TypeError(f"store wants a vector of the array's numbers as its last argument, not {v!r}")
     _window(a, tuple(index))[:] = v
 
 
 def _window(a: Array, index: tuple[int, ...]) -> Array:
     """Return a view of eight values, after the checks that the compiler makes."""
-    if not (a.dtype == np.float64 and a.flags.c_contiguous and a.flags.aligned and a.ndim == len(index)):
+    if not (a.dtype in (np.float64, np.float32) and a.flags.c_contiguous and a.flags.aligned and a.ndim == len(index)):
         raise TypeError(_refusal(f"{a.dtype} of shape {a.shape}, strides {a.strides}", index))
     *row, start = index
     inside = all(0 <= i < n for i, n in zip(row, a.shape, strict=False))
@@ -127,7 +134,7 @@ def _window(a: Array, index: tuple[int, ...]) -> Array:
 
 
 def _refusal(array: Any, index: tuple[Any, ...]) -> str:
-    return f"load and store want a C-contiguous float64 array and an index an axis, not {array} at {index}"
+    return f"load and store want a C-contiguous array of floats and an index an axis, not {array} at {index}"
 
 
 def typing_rule(word: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -145,7 +152,7 @@ def typing_rule(word: Callable[..., Any]) -> Callable[[Callable[..., Any]], Call
 
 def typed_index(a: Any, index: tuple[Any, ...]) -> list[Any]:
     """Return the types to which indices are converted, or refuse the array."""
-    plain = isinstance(a, types.Array) and a.dtype == types.float64 and a.layout == "C" and a.aligned
+    plain = isinstance(a, types.Array) and a.dtype in VECTORS and a.layout == "C" and a.aligned
     if not (plain and a.ndim == len(index) and all(isinstance(i, types.Integer) for i in index)):
         raise NumbaTypeError(_refusal(a, index))
     return [types.intp] * a.ndim
@@ -153,7 +160,8 @@ def typed_index(a: Any, index: tuple[Any, ...]) -> list[Any]:
 
 @typing_rule(load)
 def _type_load(a: Any, *index: Any) -> Any:
-    return signature(vec8, a, *typed_index(a, index))
+    converted = typed_index(a, index)
+    return signature(VECTORS[a.dtype], a, *converted)
 
 
 @typing_rule(store)
@@ -162,9 +170,9 @@ def _type_store(a: Any, *index_and_vector: Any) -> Any:
     converted = typed_index(a, tuple(index))
     if not a.mutable:
         raise NumbaTypeError(f"store wants a writable array, not {a}")
-    if v != vec8:
-        raise NumbaTypeError(f"store wants a vector as its last argument, not {v}")
-    return signature(types.void, a, *converted, vec8)
+    if v != VECTORS[a.dtype]:
+        raise NumbaTypeError(f"store wants a vector of the array's numbers as its last argument, not {v}")
+    return signature(types.void, a, *converted, v)
 
 
 def address(
@@ -181,12 +189,13 @@ def address(
     offset = index[0]
     for i, n in zip(index[1:], shape[1:], strict=True):
         offset = builder.add(builder.mul(offset, n, flags=["nsw"]), i, flags=["nsw"])
-    return builder.gep(fields.data, [offset], inbounds=True, source_etype=F64)
+    return builder.gep(fields.data, [offset], inbounds=True, source_etype=VECTORS[array_type.dtype].code.element)
 
 
 def _vector_address(context: Any, builder: Any, array_type: Any, array: Code, index: tuple[Code, ...]) -> Code:
     widths = [1] * (len(index) - 1) + [LANES]
-    return builder.bitcast(address(context, builder, array_type, array, index, widths), VEC.as_pointer())
+    vector = VECTORS[array_type.dtype].code
+    return builder.bitcast(address(context, builder, array_type, array, index, widths), vector.as_pointer())
 
 
 def _check(context: Any, builder: Any, index: tuple[Code, ...], shape: list[Code], widths: Sequence[int]) -> None:
@@ -199,18 +208,19 @@ def _check(context: Any, builder: Any, index: tuple[Code, ...], shape: list[Code
 
 def _emit_load(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     start = _vector_address(context, builder, sig.args[0], values[0], values[1:])
-    return builder.load(start, align=8, typ=VEC)  # align=8: a row starts anywhere
+    return builder.load(start, align=WORD, typ=VECTORS[sig.args[0].dtype].code)
 
 
 def _emit_store(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     start = _vector_address(context, builder, sig.args[0], values[0], values[1:-1])
-    builder.store(values[-1], start, align=8)
+    builder.store(values[-1], start, align=WORD)
     return context.get_dummy_value()
 
 
 for _index in ([types.intp], [types.intp] * 2, [types.intp] * 3):
     lower_builtin(load, types.Array, *_index)(_emit_load)
     lower_builtin(store, types.Array, *_index, vec8)(_emit_store)
+    lower_builtin(store, types.Array, *_index, single8)(_emit_store)
 
 
 def prefetch(a: Array, i: int, j: int) -> None:
@@ -227,7 +237,8 @@ def _emit_prefetch(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     array, i, j = values
     fields = context.make_array(sig.args[0])(context, builder, array)
     columns = cgutils.unpack_tuple(builder, fields.shape, 2)[1]
-    place = builder.gep(fields.data, [builder.add(builder.mul(i, columns), j)], source_etype=F64)
+    element = VECTORS[sig.args[0].dtype].code.element
+    place = builder.gep(fields.data, [builder.add(builder.mul(i, columns), j)], source_etype=element)
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
     hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
@@ -248,15 +259,41 @@ for _operators, _emit in (
 ):
     for _operator in _operators:
         compiled(_operator, vec8, vec8, vec8)(_emit)
+        compiled(_operator, single8, single8, single8)(_emit)
 compiled(operator.neg, vec8, vec8)(lambda builder, a: builder.fneg(a))
 
 
-def splat(x: float) -> Vector:
+def splat(x: float | np.float32) -> Vector:
     """Return the number x in every lane."""
-    return lanes([x] * LANES)
+    return lanes(np.full(LANES, x))
 
 
-compiled(splat, vec8, types.float64)(emit_splat)
+@typing_rule(splat)
+def _type_splat(x: Any) -> Any:
+    return signature(single8, x) if x == types.float32 else signature(vec8, types.float64)
+
+
+for _number in (types.float64, types.float32):
+    lower_builtin(splat, _number)(lambda context, builder, sig, values: emit_splat(builder, *values))
+
+
+def widen(v: Vector) -> Vector:
+    """Return a vector as one of float64."""
+    return lanes(np.asarray(v, dtype=np.float64))
+
+
+compiled(widen, vec8, single8)(lambda builder, v: builder.fpext(v, VEC))
+compiled(widen, vec8, vec8)(lambda builder, v: v)
+
+
+def narrow(v: Vector) -> Vector:
+    """Return a vector as one of float32."""
+    with np.errstate(over="ignore"):
+        return lanes(np.asarray(v, dtype=np.float32))
+
+
+compiled(narrow, single8, vec8)(lambda builder, v: builder.fptrunc(v, single8.code))
+compiled(narrow, single8, single8)(lambda builder, v: v)
 
 
 def fma(a: Vector, b: Vector, c: Vector) -> Vector:
@@ -265,6 +302,7 @@ def fma(a: Vector, b: Vector, c: Vector) -> Vector:
 
 
 compiled(fma, vec8, vec8, vec8, vec8)(emit_fma)
+compiled(fma, single8, single8, single8, single8)(emit_fma)
 
 
 def fnma(a: Vector, b: Vector, c: Vector) -> Vector:
@@ -376,6 +414,7 @@ def bits_above(a: Vector, b: Vector) -> int:
     return sum(1 << q for q in range(LANES) if not a[q] <= b[q])
 
 
+@compiled(bits_above, types.intp, single8, single8)
 @compiled(bits_above, types.intp, vec8, vec8)
 def _emit_bits_above(builder: Any, a: Code, b: Code) -> Code:
     above = builder.fcmp_unordered(">", a, b)

@@ -293,13 +293,13 @@ def write_row(
 # -------------------------------------------------------------------------------- arguments
 
 
-def constant(array: Array) -> FloatArray:
-    """Return an array as kernels take their input: C-contiguous float64 behind a read-only view.
+def constant(array: Array, dtype: Any = np.float64) -> Array:
+    """Return an array as kernels take their input: C-contiguous, mostly float64, behind a read-only view.
 
     A read-only array is another type to the compiler than a writeable one, and a cached function may have one
     signature only; every array can be viewed as read-only.
     """
-    view = np.ascontiguousarray(array, dtype=np.float64).view()
+    view = np.ascontiguousarray(array, dtype=dtype).view()
     view.flags.writeable = False
     return view
 

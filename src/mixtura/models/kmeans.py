@@ -1,4 +1,4 @@
-"""K-means: each row belongs to the nearest of k centres, and each centre is the mean of its rows."""
+"""K-means: each row belongs to the nearest of k centers, and each center is the mean of its rows."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ from mixtura.persistence import decode
 from mixtura.stats import Node, Stats
 
 FAR = float(np.finfo(np.float64).max)  # how far a start has moved: nobody knows
-RESOLVED = 8.0 * float(np.finfo(np.float64).eps)  # of the spread of a centre's rows; a smaller move is a rounding
+RESOLVED = 8.0 * float(np.finfo(np.float64).eps)  # of the spread of a center's rows; a smaller move is a rounding
 
 
 @dataclass(frozen=True, eq=False)
 class KMeansParams:
-    """The centres of k clusters, and how the last update made them.
+    """The centers of k clusters, and how the last update made them.
 
     Attributes
     ----------
     frame : Frame
         The coordinates, with one scale for all columns.
-    centres : (k, d) array
+    centers : (k, d) array
         In the frame.
     weights : (k,) array
         Shares of all rows that are in each cluster, as of the last update.
     moved : float
-        Squared distances over which it moved the centres, their sum, over the mean variance of the columns.
+        Squared distances over which it moved the centers, their sum, over the mean variance of the columns.
     reseeds : int
         How many clusters without rows were put elsewhere on the way here.
     """
 
     frame: Frame
-    centres: FloatArray
+    centers: FloatArray
     weights: FloatArray
     moved: float = FAR
     reseeds: int = 0
 
     @classmethod
-    def start(cls, frame: Frame, centres: FloatArray) -> KMeansParams:
-        """Return centres (k, d) in a frame to start from."""
-        return cls(frame, centres, weights=np.full(len(centres), 1 / len(centres)))
+    def start(cls, frame: Frame, centers: FloatArray) -> KMeansParams:
+        """Return centers (k, d) in a frame to start from."""
+        return cls(frame, centers, weights=np.full(len(centers), 1 / len(centers)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class KMeansStats(Stats):
-    """Counts (k,), sums (k, d) and squares (k, d) about the centres; ``loglik`` is minus the inertia."""
+    """Counts (k,), and sums (k, d) and squared distances (k,) about the centers; ``loglik`` is minus the inertia."""
 
     s0: FloatArray
     s1: FloatArray
@@ -67,12 +67,12 @@ class KMeansStats(Stats):
 
 @dataclass(frozen=True)
 class KMeans:
-    """The model of `n_clusters` centres; its objective is minus the inertia (formulas K6 to K9).
+    """The model of `n_clusters` centers; its objective is minus the inertia (formulas K6 to K9).
 
     Parameters
     ----------
     n_clusters : int
-        Number of centres, k.
+        Number of centers, k.
     """
 
     n_clusters: int
@@ -96,30 +96,31 @@ class KMeans:
 
     def e_step(self, params: KMeansParams, rows: Chunk | Array) -> KMeansStats:
         """Return the sums over rows, as `Mixture.e_step` does."""
-        return sum_rows(self, params, rows, params.centres.shape[1])
+        return sum_rows(self, params, rows, params.centers.shape[1])
 
     def e_block(self, params: KMeansParams, chunk: Chunk) -> KMeansStats:
         """Return the sums over one block of rows, by composed NumPy."""
-        z, k = params.frame.enter(chunk.x), len(params.centres)
-        labels = squared_distances(z, params.centres).argmin(axis=1)
-        gaps = z - params.centres[labels]
-        moved = gaps if chunk.weight is None else chunk.weight[:, None] * gaps
-        s0 = np.bincount(labels, chunk.weight, k).astype(np.float64)
-        s1, s2 = (_add_up(labels, values, k) for values in (moved, moved * gaps))
+        z, k = params.frame.enter(chunk.x), len(params.centers)
+        labels = squared_distances(z, params.centers).argmin(axis=1)
+        gaps = z - params.centers[labels]
+        weight = np.ones(len(z)) if chunk.weight is None else chunk.weight
+        moved = weight[:, None] * gaps
+        s0, s2 = _add_up(labels, weight, k), _add_up(labels, np.einsum("nd,nd->n", moved, gaps), k)
+        s1 = np.column_stack([_add_up(labels, column, k) for column in moved.T])
         return _stats(params, float(s2.sum()), float(s0.sum()), s0, s1, s2)
 
     def e_blocks(self, params: KMeansParams, chunk: Chunk) -> Iterator[tuple[Node, KMeansStats]]:
         """Yield the subtrees of the canonical sum over the blocks of a chunk, by the compiled kernel."""
         from mixtura.kernels import nearest
 
-        k, d = params.centres.shape
+        k, d = params.centers.shape
         for node, sums in nearest.e_blocks(chunk, *_kernel_params(params)):
             (inertia, weight), s0, s1, s2 = np.split(sums, [2, 2 + k, 2 + k + k * d])
-            yield node, _stats(params, float(inertia), float(weight), s0, s1.reshape(k, d), s2.reshape(k, d))
+            yield node, _stats(params, float(inertia), float(weight), s0, s1.reshape(k, d), s2)
 
     def posterior(self, params: KMeansParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return minus the squared distances (n,) of rows to their centres, and a 1 for each row's cluster, (n, k)."""
-        distances = squared_distances(params.frame.enter(x), params.centres)
+        """Return minus the squared distances (n,) of rows to their centers, and a 1 for each row's cluster, (n, k)."""
+        distances = squared_distances(params.frame.enter(x), params.centers)
         labels = distances.argmin(axis=1)
         return -distances[np.arange(len(x)), labels] / params.frame.scale[0] ** 2, one_hot(labels, self.n_clusters)
 
@@ -135,31 +136,30 @@ class KMeans:
         return Posterior(-distances / params.frame.scale[0] ** 2, labels, resp)
 
     def distances(self, params: KMeansParams, x: FloatArray) -> FloatArray:
-        """Return the distances (n, k) of rows to all centres, in the data's own units."""
-        squares = squared_distances(params.frame.enter(x), params.centres)
+        """Return the distances (n, k) of rows to all centers, in the data's own units."""
+        squares = squared_distances(params.frame.enter(x), params.centers)
         distances: FloatArray = np.sqrt(squares) / params.frame.scale[0]
         return distances
 
     def m_step(self, stats: KMeansStats, params: KMeansParams) -> tuple[KMeansParams, Sequence[Event]]:
         """Return the means of the clusters (formula K8), and what was done about those without rows (K9)."""
-        counts = stats.s0[:, None]
-        step = quotient(stats.s1, counts)
-        step = np.where(np.abs(step) > RESOLVED * np.sqrt(quotient(stats.s2, counts)), step, 0.0)
-        centres, weights = params.centres + step, stats.s0 / stats.weight
-        variances = np.maximum(quotient(stats.s2, counts) - step**2, 0.0)
-        between = (centres - weights @ centres) ** 2
-        variance = float((weights @ (variances + between)).mean())
+        step = quotient(stats.s1, stats.s0[:, None])
+        spread = quotient(stats.s2, stats.s0)
+        step = np.where(np.abs(step) > RESOLVED * np.sqrt(spread)[:, None], step, 0.0)
+        spread = np.maximum(spread - (step**2).sum(axis=1), 0.0)
+        centers, weights = params.centers + step, stats.s0 / stats.weight
+        variance = float(weights @ (spread + ((centers - weights @ centers) ** 2).sum(axis=1))) / centers.shape[1]
         moved = float((step**2).sum()) / variance if variance > 0 else 0.0
-        updated = replace(params, centres=centres, weights=weights, moved=moved)
+        updated = replace(params, centers=centers, weights=weights, moved=moved)
         empty = np.flatnonzero(~is_occupied(stats.s0))
-        return reseed(updated, variances, empty) if len(empty) else (updated, [])
+        return reseed(updated, spread, empty) if len(empty) else (updated, [])
 
     def refine(self, stats: KMeansStats, params: KMeansParams) -> None:
-        """Return None: the centres are the pivot."""
+        """Return None: the centers are the pivot."""
 
     def same(self, a: KMeansParams, b: KMeansParams) -> bool:
-        """Tell whether two parameters have the same centres and shares bit for bit."""
-        return a.centres.tobytes() == b.centres.tobytes() and a.weights.tobytes() == b.weights.tobytes()
+        """Tell whether two parameters have the same centers and shares bit for bit."""
+        return a.centers.tobytes() == b.centers.tobytes() and a.weights.tobytes() == b.weights.tobytes()
 
     def log_prior(self, params: KMeansParams) -> float:
         """Return 0: there is no prior."""
@@ -167,8 +167,8 @@ class KMeans:
 
     def expected(self, params: KMeansParams, weight: float = 1.0) -> KMeansStats:
         """Return the statistics, of this total weight, of which `m_step` makes `params`."""
-        none = np.zeros_like(params.centres)
-        return _stats(params, 0.0, weight, weight * params.weights, none, none)
+        k = len(params.centers)
+        return _stats(params, 0.0, weight, weight * params.weights, np.zeros_like(params.centers), np.zeros(k))
 
     def decode(self, tree: Any) -> KMeansParams:
         """Return the parameters that `mixtura.persistence.encode` made a tree of."""
@@ -181,7 +181,7 @@ class KMeans:
         params.frame.check(n_features)
         if (params.frame.scale != params.frame.scale[0]).any():
             raise ValueError("frame.scale: expected one scale for all columns")
-        for name, shape in {"centres": (k, n_features), "weights": (k,), "moved": ()}.items():
+        for name, shape in {"centers": (k, n_features), "weights": (k,), "moved": ()}.items():
             if (found := np.shape(getattr(params, name))) != shape:
                 raise ValueError(f"{name}: expected shape {shape}, found {found}")
         if (params.weights < 0).any():
@@ -190,43 +190,48 @@ class KMeans:
 
 @dataclass(frozen=True)
 class Lloyd(Ascent):
-    """Lloyd's algorithm: centres go to the means of their rows until they hardly move, as scikit-learn has it."""
+    """Lloyd's algorithm: centers go to the means of their rows until they hardly move, as scikit-learn has it."""
 
     def propose(self, model: Model[Any, Any], here: Evaluated[Any], memory: Memory[Any] | None) -> Proposal[Any]:
-        """Go to the means; what is left to gain is taken for how far the last update moved the centres."""
+        """Go to the means; what is left to gain is taken for how far the last update moved the centers."""
         return Proposal(here.updated, float(here.params.moved))
 
 
-def reseed(params: KMeansParams, variances: FloatArray, empty: IntArray) -> tuple[KMeansParams, list[Event]]:
-    """Let clusters without rows take over one half of that of the largest scatter in one column (formulas C1, K9).
+def reseed(params: KMeansParams, spread: FloatArray, empty: IntArray) -> tuple[KMeansParams, list[Event]]:
+    """Let clusters without rows take over one half of that of the largest inertia (formula K9).
 
     A fit does so at most as often as it has clusters. A cluster stays where it is if no other has two different rows.
+    `spread` (k,) has the mean squared distances of the rows of each cluster to their mean.
     """
-    centres, weights, variances = params.centres.copy(), params.weights.copy(), variances.copy()
-    allowed, events = params.reseeds + len(empty) <= len(weights), []
+    (k, d), centers, weights, spread = params.centers.shape, params.centers.copy(), params.weights.copy(), spread.copy()
+    allowed, events = params.reseeds + len(empty) <= k, []
     for j in empty:
-        scatter = weights[:, None] * variances
-        widest, column = (int(i) for i in np.unravel_index(int(np.argmax(scatter)), scatter.shape))
         event = Event(EventKind.EMPTY, int(j), f"cluster {j} has no rows")
-        if not allowed or scatter[widest, column] <= 0:
+        widest = int(np.argmax(weights * spread))
+        if not allowed or weights[widest] * spread[widest] <= 0:
             events.append(event.then(EventKind.EMPTY, "keeps its place"))
             continue
-        half = sqrt(HALF_APART * variances[widest, column])
-        centres[j] = centres[widest]
-        centres[[widest, j], column] += [-half, half]
-        variances[widest, column] -= half**2
-        variances[j] = variances[widest]
+        step = sqrt(HALF_APART * spread[widest] / d) * _direction(d, params.reseeds + int(j))
+        centers[[widest, j]] = centers[widest] + np.stack([-step, step])
         weights[[widest, j]] = weights[widest] / 2
+        spread[[widest, j]] = spread[widest] - step @ step
         events.append(event.then(EventKind.RESEED, f"took over one half of cluster {widest}"))
     done = sum(event.kind is EventKind.RESEED for event in events)
-    return replace(params, centres=centres, weights=weights, reseeds=params.reseeds + done), events
+    return replace(params, centers=centers, weights=weights, reseeds=params.reseeds + done), events
 
 
-def squared_distances(points: FloatArray, centres: FloatArray) -> FloatArray:
+def _direction(d: int, seed: int) -> FloatArray:
+    """Return a direction (d,) that no data foresaw, so that rows differ along it; always the same one of a seed."""
+    drawn = np.random.default_rng(seed).standard_normal(d)
+    direction: FloatArray = drawn / sqrt(drawn @ drawn)
+    return direction
+
+
+def squared_distances(points: FloatArray, centers: FloatArray) -> FloatArray:
     """Return (n, k) squared distances, by differences: an expanded square would cancel."""
-    distance = np.empty((len(points), len(centres)))
-    for j, centre in enumerate(centres):
-        gap = points - centre
+    distance = np.empty((len(points), len(centers)))
+    for j, center in enumerate(centers):
+        gap = points - center
         distance[:, j] = np.einsum("nd,nd->n", gap, gap)
     return distance
 
@@ -239,8 +244,8 @@ def one_hot(labels: IntArray, k: int) -> FloatArray:
 
 
 def _add_up(labels: IntArray, values: FloatArray, k: int) -> FloatArray:
-    """Return the sums (k, d) of rows of values (n, d) by label."""
-    sums: FloatArray = np.column_stack([np.bincount(labels, column, k) for column in values.T])
+    """Return the sums (k,) of values (n,) by label."""
+    sums: FloatArray = np.bincount(labels, values, k).astype(np.float64)
     return sums
 
 
@@ -248,10 +253,10 @@ def _stats(
     params: KMeansParams, inertia: float, weight: float, s0: FloatArray, s1: FloatArray, s2: FloatArray
 ) -> KMeansStats:
     """Return sums at `params`, with their inertia in the frame."""
-    pivot = digest(params.frame.shift, params.frame.scale, params.centres)
+    pivot = digest(params.frame.shift, params.frame.scale, params.centers)
     loglik = -inertia / float(params.frame.scale[0]) ** 2
     return KMeansStats(loglik=loglik, weight=weight, pivot=pivot, s0=s0, s1=s1, s2=s2)
 
 
 def _kernel_params(params: KMeansParams) -> tuple[FloatArray, FloatArray, FloatArray]:
-    return params.frame.shift, params.frame.scale, params.centres
+    return params.frame.shift, params.frame.scale, params.centers
