@@ -467,6 +467,8 @@ def test_one_update_is_that_of_hmmlearn(structure):
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
 def test_the_page_runs(tmp_path, monkeypatch, capsys):
     names = run_page("hmm.md", tmp_path, monkeypatch)
+    assert names["model"].monitor_.converged
+    assert_allclose(names["known"].get_stationary_distribution(), [2 / 3, 1 / 3])
     agree = (names["path"] == names["states"]).mean()
     assert max(agree, 1 - agree) > 0.98
     assert_allclose(np.diag(names["hmm"].transmat_), 0.98, atol=0.02)
