@@ -339,17 +339,18 @@ def kmeans_plus_plus(points: FloatArray, weight: FloatArray, k: int, rng: np.ran
     return one_hot(_nearest(points, spread_out(points, weight, k, rng)), k)
 
 
-def kmeans(
-    points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator, iterations: int = KMEANS_ITERATIONS
-) -> FloatArray:
-    """Assign rows by k-means from rows drawn far apart."""
+def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator, tol: float = 0.0) -> FloatArray:
+    """Assign rows by k-means from rows drawn far apart, until the inertia falls by less than `tol` of itself."""
     model, rows = KMeans(k), Chunk(points, weight)
     params = KMeansParams.start(Frame.identity(points.shape[1]), spread_out(points, weight, k, rng))
     compiled = model.compiles(*points.shape)
-    for _ in range(iterations):
-        before, (params, _) = params, model.m_step(fold_blocks(model, params, rows, compiled=compiled).total(), params)
-        if model.same(before, params):
+    inertia = np.inf
+    for _ in range(KMEANS_ITERATIONS):
+        stats = fold_blocks(model, params, rows, compiled=compiled).total()
+        before, (params, _) = params, model.m_step(stats, params)
+        if model.same(before, params) or inertia + stats.loglik < -tol * stats.loglik:
             break
+        inertia = -stats.loglik
     return one_hot(_nearest(points, params.centers), k)
 
 

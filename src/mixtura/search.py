@@ -28,9 +28,9 @@ from mixtura.sources.arrays import ArraySource
 
 AUTO = "auto"
 
-ROUGH = 30  # iterations of k-means: EM goes on from there
+ROUGH = 1e-3  # least share by which the inertia of k-means falls in an iteration: EM goes on from there
 METHODS = (
-    partial(init.kmeans, iterations=ROUGH),
+    partial(init.kmeans, tol=ROUGH),
     init.kmeans_plus_plus,
     init.random_from_data,
 )  # each tried on raw and on whitened columns
@@ -38,7 +38,7 @@ CANDIDATES = 4  # for each start that is wanted; at least one round of all metho
 AMPLE = 1 << 18  # values by components up to which a sample is small: there more candidates go to their end
 MANY, MOST = 16, 48  # of these: in the time of few that are left out early they are behind half as often
 EFFORT = 1 << 18  # values by components by candidates from which there are less than most
-FEWER = 2  # one in so many of the rows that candidates see is enough to start them from
+FEWER, LEAST = 4, 8  # one in so many of the rows that candidates see is enough to start them from, or so many a value
 MORE = 8  # times as many rows go to the best of them
 LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the candidates see
 SHORT, LONGER = 8, 22  # updates of the candidates, and of the better ones: ten alone are too few for the demo
@@ -97,11 +97,12 @@ def search(
     if model.n_components == 1:
         whole = few.filled(found)
         return Starts([from_points(model, found, *whole, whole.rows, init.random, rng)] * n)
-    half = few.thinned(size // FEWER).filled(found)
+    fewest = max(size // FEWER, LEAST * model.n_components * source.n_features)
+    seeds = few.thinned(fewest).filled(found)
     # A kernel that all rows repay is compiled anyway: it runs on the sample as well.
     eager = replace(model, patience=model.patience * max(1, source.n_rows // size))
     with unobserved():
-        starts, ends, stages = _begin(eager, found, few, half, n, rng, tol=tol, ascent=ascent)
+        starts, ends, stages = _begin(eager, found, few, seeds, n, rng, tol=tol, ascent=ascent)
         for stage in [*stages, _Stage(many, n, max(FINER * tol, FINEST), LONG, ascent)]:
             least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))
             rows = merge(ArraySource(*stage.sample), model.family)
@@ -114,7 +115,7 @@ def _begin(
     model: Mixture[Any],
     found: Survey,
     few: _Sample,
-    half: _Sample,
+    seeds: _Sample,
     n: int,
     rng: np.random.Generator,
     *,
@@ -124,13 +125,13 @@ def _begin(
     """Return starts, where to go on, the best first, and in what stages on the sample of few rows."""
     room = few.rows.size * model.n_components
     if room > AMPLE:
-        starts = list(_candidates(model, found, half, max(2 * len(METHODS), CANDIDATES * n), rng))
+        starts = list(_candidates(model, found, seeds, max(2 * len(METHODS), CANDIDATES * n), rng))
         return starts, starts, [_Stage(few, 3 * n, tol, SHORT, ascent), _Stage(few, 2 * n, tol, LONGER, ascent)]
     ensemble = None if model.compiles(*few.rows.shape) else Ensemble.of(model)
     if ensemble is None:
-        starts = list(_candidates(model, found, half, max(MANY, CANDIDATES * n), rng))
+        starts = list(_candidates(model, found, seeds, max(MANY, CANDIDATES * n), rng))
         return starts, starts, [_Stage(few, 3 * n, tol, SHORT + LONGER, Plain())]
-    starts = _together(ensemble, found, half, max(min(MOST, EFFORT // room), MANY, CANDIDATES * n), rng)
+    starts = _together(ensemble, found, seeds, max(min(MOST, EFFORT // room), MANY, CANDIDATES * n), rng)
     return starts, _abreast(ensemble, few, starts, tol)[: 3 * n], []
 
 
@@ -180,7 +181,7 @@ def _candidates(
 
 def _assignments(k: int, found: Survey, sample: _Sample, count: int, rng: np.random.Generator) -> Iterator[FloatArray]:
     """Yield responsibilities (n, k) of all methods, by distances between the rows as they are and whitened."""
-    raw, white = comparable(sample.rows, found), _whitened(*sample)
+    raw, white = (np.asfortranarray(points) for points in (comparable(sample.rows, found), _whitened(*sample)))
     for i in range(count):
         points = raw if i % 2 == 0 else white
         yield METHODS[i // 2 % len(METHODS)](points, sample.weight, k, rng)

@@ -14,7 +14,7 @@ from mixtura.acceleration import Ascent, Evaluated, Memory, Proposal
 from mixtura.blocks import sum_rows
 from mixtura.families import Gaussian, Spherical
 from mixtura.families.base import digest
-from mixtura.families.linalg import HALF_APART, is_occupied, quotient
+from mixtura.families.linalg import HALF_APART, as_columns, is_occupied, quotient, squared_norms, together
 from mixtura.frame import Frame
 from mixtura.grid import Chunk
 from mixtura.model import Event, EventKind, Model, Posterior
@@ -102,11 +102,11 @@ class KMeans:
         """Return the sums over one block of rows, by composed NumPy."""
         z, k = params.frame.enter(chunk.x), len(params.centers)
         labels = squared_distances(z, params.centers).argmin(axis=1)
-        gaps = z - params.centers[labels]
-        weight = np.ones(len(z)) if chunk.weight is None else chunk.weight
-        moved = weight[:, None] * gaps
-        s0, s2 = _add_up(labels, weight, k), _add_up(labels, np.einsum("nd,nd->n", moved, gaps), k)
-        s1 = np.column_stack([_add_up(labels, column, k) for column in moved.T])
+        gaps, shares = z.T - np.take(params.centers.T, labels, axis=1), one_hot(labels, k).T
+        if chunk.weight is not None:
+            shares *= chunk.weight
+        squares = (gaps * gaps).sum(axis=0)
+        s0, s1, s2 = shares.sum(axis=1), shares @ gaps.T, (shares * squares).sum(axis=1)
         return _stats(params, float(s2.sum()), float(s0.sum()), s0, s1, s2)
 
     def e_blocks(self, params: KMeansParams, chunk: Chunk) -> Iterator[tuple[Node, KMeansStats]]:
@@ -229,11 +229,9 @@ def _direction(d: int, seed: int) -> FloatArray:
 
 def squared_distances(points: FloatArray, centers: FloatArray) -> FloatArray:
     """Return (n, k) squared distances, by differences: an expanded square would cancel."""
-    distance = np.empty((len(points), len(centers)))
-    for j, center in enumerate(centers):
-        gap = points - center
-        distance[:, j] = np.einsum("nd,nd->n", gap, gap)
-    return distance
+    columns = np.ascontiguousarray(points.T)
+    gaps = (columns - centers[some, :, None] for some in together(len(centers), columns.size))
+    return as_columns(squared_norms(gap) for gap in gaps)
 
 
 def one_hot(labels: IntArray, k: int) -> FloatArray:
@@ -241,12 +239,6 @@ def one_hot(labels: IntArray, k: int) -> FloatArray:
     resp = np.zeros((len(labels), k))
     resp[np.arange(len(labels)), labels] = 1.0
     return resp
-
-
-def _add_up(labels: IntArray, values: FloatArray, k: int) -> FloatArray:
-    """Return the sums (k,) of values (n,) by label."""
-    sums: FloatArray = np.bincount(labels, values, k).astype(np.float64)
-    return sums
 
 
 def _stats(
