@@ -611,7 +611,7 @@ def test_warmup(run, monkeypatch):
     report = json.loads(out)
     assert list(report["seconds"]) == [
         "diag, spherical, one column", "full", "full, many columns", "tied", "k-means",
-        "values missing", "cells of one column", "hidden Markov chains",
+        "values missing", "cells of one column", "hidden Markov chains", "counts, categories, waiting times",
     ]  # fmt: skip
     code, out, _ = run("warmup")
     assert code == 0

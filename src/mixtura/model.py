@@ -278,6 +278,9 @@ class Family(Protocol[T, M]):
         It may leave a row out of the sums of a component whose density is less than `negligible` of the mixture's.
         """
 
+    def fused_states(self, n_states: int, n_features: int, /) -> bool:
+        """Tell whether there are the kernels that follow, for the states of a Markov chain."""
+
     def weighted_sums(self, theta: T, x: FloatArray, resp: FloatArray, /) -> M:
         """Run the kernel of `suffstats`: for responsibilities that are not those of a mixture."""
 

@@ -52,6 +52,10 @@ class Composed(ABC, Generic[T]):
         return 0.0
 
     @abstractmethod
+    def n_features(self, theta: T) -> int:
+        """Return how many columns the components are of."""
+
+    @abstractmethod
     def n_parameters(self, theta: T) -> int:
         """Return the number of free parameters of all components."""
 
@@ -83,6 +87,10 @@ class Composed(ABC, Generic[T]):
     def e_blocks(self, log_weights: FloatArray, theta: T, chunk: Any, negligible: float) -> Any:
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError(f"the {self.name} family has no compiled kernel")
+
+    def fused_states(self, n_states: int, n_features: int) -> bool:
+        """Return False: the composed path serves states."""
+        return False
 
     def weighted_sums(self, theta: T, x: FloatArray, resp: FloatArray) -> Any:
         """Refuse: there is no compiled kernel."""

@@ -8,10 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.base import Separable, expect
+from mixtura.families.base import MeanSums, Separable, expect
+from mixtura.families.linalg import log_or_never
+from mixtura.families.linear import Linear
 from mixtura.families.powers import log_powers
 from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
+from mixtura.kernels.layout import Layout
 from mixtura.model import COUNTING, Event
 
 
@@ -23,7 +26,7 @@ class BernoulliParams:
 
 
 @dataclass(frozen=True)
-class Bernoulli(Standardized[BernoulliParams], Separable[BernoulliParams]):
+class Bernoulli(Standardized[BernoulliParams], Separable[BernoulliParams], Linear[BernoulliParams]):
     """Independent answers 0 or 1 in each column (formula D3): latent classes of yes or no.
 
     A fitted mixture has ``probs_`` (k, d), the probability of a 1.
@@ -56,6 +59,19 @@ class Bernoulli(Standardized[BernoulliParams], Separable[BernoulliParams]):
     def log_density(self, theta: BernoulliParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-probabilities (formula D3); a probability of 0 allows only zeros, of 1 only ones."""
         return log_powers(x, theta.probs) + log_powers(1 - x, 1 - theta.probs)
+
+    def layout(self, n_features: int) -> Layout:
+        """Return both answers as features, column after column."""
+        return Layout.of_categories(n_features, 2)
+
+    def coefficients(self, theta: BernoulliParams) -> tuple[FloatArray, FloatArray]:
+        """Return the logarithms of the probabilities of both answers."""
+        both = np.stack([1 - theta.probs, theta.probs], axis=-1)
+        return log_or_never(both).reshape(len(both), -1), np.zeros(len(both))
+
+    def gather(self, s0: FloatArray, s1: FloatArray) -> MeanSums:
+        """Return the counts, and the sums of the answers 1."""
+        return MeanSums(s0=s0, s1=s1[:, 1::2])
 
     def is_interior(self, theta: BernoulliParams) -> bool:
         """Tell whether no probability is 0 or 1."""

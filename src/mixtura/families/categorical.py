@@ -8,10 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.base import expect, is_whole, whole_from_1
+from mixtura.families.base import MeanSums, expect, is_whole, whole_from_1
+from mixtura.families.linalg import log_or_never
+from mixtura.families.linear import Linear
 from mixtura.families.powers import log_powers
 from mixtura.families.sphere import OnSphere
 from mixtura.frame import Frame
+from mixtura.kernels.layout import Layout
 from mixtura.model import COUNTING, Event
 
 NORMALIZED = 1e-9  # how far from 1 probabilities from elsewhere may sum
@@ -25,7 +28,7 @@ class CategoricalParams:
 
 
 @dataclass(frozen=True)
-class Categorical(OnSphere[CategoricalParams]):
+class Categorical(OnSphere[CategoricalParams], Linear[CategoricalParams]):
     """Independent categories, numbered from 0, in each column (formula D4).
 
     A fitted mixture has ``probs_`` (k, d, m). A category that no row of a component has gets probability 0 there, which
@@ -73,6 +76,19 @@ class Categorical(OnSphere[CategoricalParams]):
         """Return the (n, k) log-probabilities (formula D4)."""
         chosen = self.statistic(theta, x)
         return log_powers(chosen.reshape(len(x), -1), theta.probs.reshape(len(theta.probs), -1))
+
+    def layout(self, n_features: int) -> Layout:
+        """Return the categories as features, column after column."""
+        return Layout.of_categories(n_features, self.n_categories)
+
+    def coefficients(self, theta: CategoricalParams) -> tuple[FloatArray, FloatArray]:
+        """Return the logarithms of the probabilities."""
+        k = len(theta.probs)
+        return log_or_never(theta.probs).reshape(k, -1), np.zeros(k)
+
+    def gather(self, s0: FloatArray, s1: FloatArray) -> MeanSums:
+        """Return the counts, and those of each category, (k, d, m)."""
+        return MeanSums(s0=s0, s1=s1.reshape(len(s0), -1, self.n_categories))
 
     def statistic(self, theta: CategoricalParams, x: FloatArray) -> FloatArray:
         """Return 1 for the category that a value is, 0 for the others, (n, d, m)."""

@@ -9,8 +9,10 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Separable, expect
+from mixtura.families.linear import Linear
 from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
+from mixtura.kernels.layout import REAL, Layout
 from mixtura.model import LEBESGUE, Event, EventKind
 
 
@@ -23,7 +25,7 @@ class ExponentialParams:
 
 
 @dataclass(frozen=True)
-class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams]):
+class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams], Linear[ExponentialParams]):
     """Independent exponential waiting times in each column (formula D6).
 
     A fitted mixture has ``rates_`` (k, d), one over the means, in one over the data's own units. A component whose rows
@@ -57,9 +59,21 @@ class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams])
 
     def log_density(self, theta: ExponentialParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-densities (formula D6)."""
-        peaks = theta.frame.log_jacobian - np.log(theta.means).sum(axis=1)
-        density: FloatArray = peaks - theta.frame.enter(x) @ (1 / theta.means).T
+        rates, peaks = self.coefficients(theta)
+        density: FloatArray = peaks + theta.frame.enter(x) @ rates.T
         return density
+
+    def layout(self, n_features: int) -> Layout:
+        """Return the times as features."""
+        return Layout.of_columns(n_features, REAL)
+
+    def scale(self, theta: ExponentialParams) -> FloatArray:
+        """Return the units of the frame, which has no shift."""
+        return theta.frame.scale
+
+    def coefficients(self, theta: ExponentialParams) -> tuple[FloatArray, FloatArray]:
+        """Return minus the rates in units of the frame, and the log-densities at 0."""
+        return -1 / theta.means, theta.frame.log_jacobian - np.log(theta.means).sum(axis=1)
 
     def statistic(self, theta: ExponentialParams, x: FloatArray) -> FloatArray:
         """Return the rows in units of the frame."""

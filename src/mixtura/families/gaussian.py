@@ -135,6 +135,10 @@ class Gaussian(GaussianInformation):
         sums: Sums = self.covariance.moments(theta.frame.enter(x), resp, theta.pivot)
         return sums
 
+    def fused_states(self, n_states: int, n_features: int) -> bool:
+        """Tell whether this machine runs the kernels well."""
+        return self.fused(n_states, n_features)
+
     def weighted_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
         """Return the same by a compiled kernel, for responsibilities that no kernel of a mixture finds."""
         from mixtura.kernels import states

@@ -58,6 +58,11 @@ def log_positive(values: FloatArray) -> FloatArray:
     return np.log(values, out=np.zeros_like(values), where=values > 0)
 
 
+def log_or_never(values: FloatArray) -> FloatArray:
+    """Return logarithms, -inf of 0; a NaN stays."""
+    return np.log(values, out=np.full_like(values, -np.inf), where=values != 0)
+
+
 def share_basis(shares: FloatArray) -> FloatArray:
     """Return the steps (..., m, m - 1) of log shares (..., m) that are coordinates of unit information (formula V4).
 

@@ -10,10 +10,12 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import expect, is_whole
 from mixtura.families.counts import log_factorial
-from mixtura.families.linalg import quotient
+from mixtura.families.linalg import log_or_never, quotient
+from mixtura.families.linear import Linear
 from mixtura.families.powers import log_powers
 from mixtura.families.sphere import OnSphere
 from mixtura.frame import Frame
+from mixtura.kernels.layout import COUNT, Layout
 from mixtura.model import COUNTING, Event
 
 NORMALIZED = 1e-9  # how far from 1 probabilities from elsewhere may sum
@@ -28,7 +30,7 @@ class MultinomialParams:
 
 
 @dataclass(frozen=True)
-class Multinomial(OnSphere[MultinomialParams]):
+class Multinomial(OnSphere[MultinomialParams], Linear[MultinomialParams]):
     """Rows of counts of d outcomes: each is so many draws from the probabilities of its component (formula D18).
 
     A fitted mixture has ``probs_`` (k, d). The total of a row is taken as given, so it tells nothing of the component;
@@ -63,6 +65,14 @@ class Multinomial(OnSphere[MultinomialParams]):
         orders = log_factorial(x.sum(axis=1)) - log_factorial(x).sum(axis=1)
         density: FloatArray = log_powers(x, theta.probs) + orders[:, None]
         return density
+
+    def layout(self, n_features: int) -> Layout:
+        """Return the counts as features, whose total is given."""
+        return Layout.of_columns(n_features, COUNT, total=True)
+
+    def coefficients(self, theta: MultinomialParams) -> tuple[FloatArray, FloatArray]:
+        """Return the logarithms of the probabilities."""
+        return log_or_never(theta.probs), np.zeros(len(theta.probs))
 
     def mean(self, theta: MultinomialParams) -> FloatArray:
         """Return the expected counts of a row of the mean total."""

@@ -10,10 +10,13 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Separable, expect, is_whole
 from mixtura.families.counts import log_factorial
+from mixtura.families.linalg import log_or_never
+from mixtura.families.linear import Linear
 from mixtura.families.powers import log_powers
 from mixtura.families.standardized import Standardized
 from mixtura.families.tails import count_tails
 from mixtura.frame import Frame
+from mixtura.kernels.layout import COUNT, Layout
 from mixtura.model import COUNTING, Event
 
 
@@ -25,7 +28,7 @@ class PoissonParams:
 
 
 @dataclass(frozen=True)
-class Poisson(Standardized[PoissonParams], Separable[PoissonParams]):
+class Poisson(Standardized[PoissonParams], Separable[PoissonParams], Linear[PoissonParams]):
     """Independent Poisson counts in each column (formulas E7, M7).
 
     Examples
@@ -55,6 +58,14 @@ class Poisson(Standardized[PoissonParams], Separable[PoissonParams]):
         density: FloatArray = log_powers(x, theta.rates) - theta.rates.sum(axis=1)
         density -= log_factorial(np.ascontiguousarray(x.T)).sum(axis=0)[:, None]  # rows are short
         return density
+
+    def layout(self, n_features: int) -> Layout:
+        """Return the counts as features."""
+        return Layout.of_columns(n_features, COUNT)
+
+    def coefficients(self, theta: PoissonParams) -> tuple[FloatArray, FloatArray]:
+        """Return the logarithms of the rates, and minus the sums of the rates."""
+        return log_or_never(theta.rates), -theta.rates.sum(axis=1)
 
     def is_interior(self, theta: PoissonParams) -> bool:
         """Tell whether no rate is 0."""

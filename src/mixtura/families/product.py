@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.base import Composed, whole_from_1
+from mixtura.families.base import whole_from_1
+from mixtura.families.linear import Linear
 from mixtura.frame import Frame
+from mixtura.kernels.layout import Layout
 from mixtura.model import Event, Family, Quantity, informed
 from mixtura.stats import Sums
 
@@ -32,7 +34,7 @@ class ProductSums(Sums):
 
 
 @dataclass(frozen=True)
-class Product(Composed[Parts]):
+class Product(Linear[Parts]):
     """Families side by side: each has some columns, independent of the others within a component (formula D5).
 
     A fitted mixture has ``parts_``, a list of the attributes of each part, by name.
@@ -125,6 +127,38 @@ class Product(Composed[Parts]):
         """Return the sums of each part."""
         parts = zip(self._cut(x), theta, strict=True)
         return ProductSums(parts=tuple(family.suffstats(t, part, resp) for (family, part), t in parts))
+
+    def fused(self, n_components: int, n_features: int) -> bool:
+        """Tell whether there is a kernel: where all parts are linear, and narrow together."""
+        parts = [
+            isinstance(family, Linear) and family.fused(n_components, columns.stop - columns.start)
+            for family, columns in zip(self.families, self._columns(), strict=True)
+        ]
+        return all(parts) and super().fused(n_components, n_features)
+
+    def layout(self, n_features: int) -> Layout:
+        """Return the features of the parts one after another."""
+        return Layout.join([family.layout(c.stop - c.start) for family, c in self._linear()])
+
+    def coefficients(self, theta: Parts) -> tuple[FloatArray, FloatArray]:
+        """Return the coefficients of the parts one after another, and the sums of their peaks."""
+        found = [family.coefficients(part) for (family, _), part in zip(self._linear(), theta, strict=True)]
+        coefficients, peaks = zip(*found, strict=True)
+        return np.hstack(coefficients), np.sum(peaks, axis=0)
+
+    def scale(self, theta: Parts) -> FloatArray:
+        """Return the units of the parts one after another."""
+        return np.concatenate([family.scale(part) for (family, _), part in zip(self._linear(), theta, strict=True)])
+
+    def gather(self, s0: FloatArray, s1: FloatArray) -> ProductSums:
+        """Return the sums of each part."""
+        sizes = [len(family.layout(c.stop - c.start).columns) for family, c in self._linear()]
+        cut = np.split(s1, np.cumsum(sizes)[:-1], axis=1)
+        return ProductSums(parts=tuple(f.gather(s0, part) for (f, _), part in zip(self._linear(), cut, strict=True)))
+
+    def _linear(self) -> list[tuple[Linear[Any], slice]]:
+        """Return each family, all of them linear, and which columns it has."""
+        return list(zip(cast(Sequence[Linear[Any]], self.families), self._columns(), strict=True))
 
     def expected(self, theta: Parts, counts: FloatArray) -> ProductSums:
         """Return the sums of which `update` makes `theta` (formula B1)."""

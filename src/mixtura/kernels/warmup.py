@@ -13,11 +13,13 @@ from mixtura.kernels import (
     gaussian_missing,
     gaussian_narrow,
     gaussian_tied,
+    linear,
     markov,
     nearest,
     states,
 )
 from mixtura.kernels.cells import tally_rows
+from mixtura.kernels.layout import COUNT, Layout
 
 
 def warm_up() -> Iterator[str]:
@@ -54,3 +56,7 @@ def warm_up() -> Iterator[str]:
     if (alike := states.find_alike(np.zeros((n, 1)))) is not None:
         states.tally(np.ones((n, 1)), alike)
     yield "hidden Markov chains"
+    counts = (np.ones(d), Layout.of_columns(d, COUNT), unit, peaks)
+    list(linear.e_blocks(Chunk(x), *counts))
+    linear.posterior_rows(x, *counts, wanted="labels")
+    yield "counts, categories, waiting times"

@@ -196,7 +196,7 @@ class HiddenMarkov(Generic[T]):
         return states.look_up(self.log_density(params, x[alike.rows]), alike)
 
     def _is_fused(self, x: FloatArray) -> bool:
-        return self.family.fused(self.n_states, x.shape[1])
+        return self.family.fused_states(self.n_states, x.shape[1])
 
     def _sums(self, params: HMMParams[T], chunk: Sequences, *, compiled: bool) -> HMMStats:
         """Return the sums over one block (formulas H4, H5)."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.blocks import sum_rows
-from mixtura.families.linalg import is_occupied
+from mixtura.families.linalg import is_occupied, log_or_never
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Event, EventKind, Family, Posterior, Suspicious
 from mixtura.models.collapse import CollapsePolicy, Floor
@@ -298,8 +298,7 @@ def _given(params: MixtureParams[T], label: int | None) -> MixtureParams[T]:
 
 def log_weights(params: MixtureParams[Any]) -> FloatArray:
     """Return the logarithms of the mixing weights, -inf for an empty component."""
-    weights = params.weights
-    return np.log(weights, out=np.full_like(weights, -np.inf), where=weights != 0)
+    return log_or_never(params.weights)
 
 
 def weigh(log_density: FloatArray, params: MixtureParams[Any]) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,187 @@
+"""The kernel of families that are linear in features, against the composed path and SciPy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+import textbook_families as textbook
+from cases import CASES
+from laws import assert_close
+from mixtura import MixtureModel
+from mixtura.blocks import fold_blocks
+from mixtura.families import Bernoulli, Categorical, Exponential, Gamma, Gaussian, Multinomial, Poisson, Product
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels import layout
+from mixtura.kernels.linear import TABLE
+from mixtura.kernels.threads import using_threads
+from mixtura.models import Mixture, MixtureParams
+from mixtura.stats import Forest
+from mixtura.values import leaves, same_bits
+
+pytestmark = pytest.mark.usefixtures("kernels")
+
+PARTS = {"categorical": 5, "multinomial": 5, "exponential": 4, "poisson": 2, "bernoulli": 8}
+FAMILIES = [*PARTS, "product"]
+every_family = pytest.mark.parametrize("name", FAMILIES)
+# Rows on both sides of a tile (128) and of a block (1024), components on both sides of four.
+SHAPES = [(1, 1), (3, 127), (4, 129), (5, 1025)]
+
+
+def family_of(name):
+    if name != "product":
+        return CASES[name].model.family
+    multinomials = [Multinomial(), Product([Multinomial()], [2])]  # each with a total of its own
+    return Product([*(CASES[part].model.family for part in PARTS), *multinomials], [*PARTS.values(), 3, 2])
+
+
+def rows_of(name, n, rng):
+    if name != "product":
+        return CASES[name].draw(rng, n)
+    more = rng.multinomial(rng.poisson(5, n), [0.2, 0.3, 0.5]), rng.multinomial(rng.poisson(9, n), [0.6, 0.4])
+    return np.hstack([*(CASES[part].draw(rng, n) for part in PARTS), *more]).astype(float)
+
+
+def problem(name, k, n, *, weighted=False):
+    """Return a model, parameters that are no fixed point, and rows with zeros among the weights."""
+    rng = np.random.default_rng([k, n])
+    x, model = rows_of(name, n, rng), Mixture(family_of(name), k)
+    weight = rng.gamma(1.0, size=n) if weighted else None
+    if weight is not None and n > 1:
+        weight[rng.integers(0, n, n // 5)] = 0.0
+    blank = model.family.blank(model.family.frame(x.min(axis=0), x.max(axis=0), np.median(x, axis=0)), k)
+    some = rows_of(name, 50, rng)
+    params, _ = model.from_resp(blank, some, rng.dirichlet(np.full(k, 0.5), len(some)))
+    return model, params, Chunk(x, weight)
+
+
+def fold(model, params, chunk, compiled):
+    return fold_blocks(model, params, chunk, compiled=compiled).total()
+
+
+@every_family
+@pytest.mark.parametrize(("k", "n"), SHAPES)
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_the_kernel_is_the_composed_path(name, k, n, weighted):
+    model, params, chunk = problem(name, k, n, weighted=weighted)
+    compiled, composed = (fold(model, params, chunk, way) for way in (True, False))
+    np.testing.assert_allclose(compiled.loglik, composed.loglik, rtol=1e-13)
+    np.testing.assert_allclose(compiled.weight, composed.weight, rtol=1e-13)
+    assert_close(compiled.components, composed.components, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_log_likelihood_is_that_of_scipy(name):
+    model, params, chunk = problem(name, 3, 200)
+    found = model.family.attributes(params.components)
+    expected = logsumexp(getattr(textbook, name)(found, chunk.x) + np.log(params.weights), axis=1)
+    np.testing.assert_allclose(model.posterior_rows(params, chunk, "densities").loglik, expected, rtol=1e-11)
+
+
+@every_family
+@pytest.mark.parametrize(("k", "n"), SHAPES)
+def test_the_posterior_is_the_composed_one(name, k, n):
+    model, params, chunk = problem(name, k, n)
+    loglik, resp = model.posterior(params, chunk.x)
+    for wanted in ("labels", "densities", "shares"):
+        found = model.posterior_rows(params, chunk, wanted)
+        np.testing.assert_array_equal(found.labels, resp.argmax(axis=1))
+        np.testing.assert_allclose(found.loglik, loglik[: 0 if wanted == "labels" else n], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(found.resp, resp[: n if wanted == "shares" else 0], rtol=1e-10, atol=1e-14)
+
+
+@every_family
+def test_threads_and_chunks_change_no_bit(name):
+    model, params, chunk = problem(name, 3, 5 * BLOCK_ROWS + 100)
+    results = []
+    for threads, rows in ((1, 10**6), (2, 10**6), (2, BLOCK_ROWS), (1, 2 * BLOCK_ROWS)):
+        forest = Forest()
+        with using_threads(threads):
+            for part in chunk.split(rows):
+                forest.merge(fold_blocks(model, params, part, compiled=True))
+        results.append(forest.total())
+    assert all(same_bits(results[0], other) for other in results[1:])
+
+
+IMPOSSIBLE = {
+    "poisson": (-1.0, 1.5, np.nan),
+    "multinomial": (-1.0, 0.5, np.nan),
+    "bernoulli": (2.0, -1.0, 0.5, np.nan),
+    "categorical": (4.0, -1.0, 1.5, np.nan),
+    "exponential": (-0.25, np.inf, np.nan),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in IMPOSSIBLE.items() for value in values])
+def test_no_impossible_value_passes_unseen(name, value):
+    model, params, chunk = problem(name, 3, 200)
+    x = chunk.x.copy()
+    x[150, -1] = value
+    assert np.isnan(fold(model, params, Chunk(x), compiled=True).loglik)
+    fitted = MixtureModel(model.family, 3, max_iter=3, init_params="random_from_data", tol=1e9, random_state=0).fit(
+        chunk.x
+    )
+    for judge in (fitted.predict, fitted.score, fitted.score_samples):
+        with pytest.raises(ValueError, match=f"row 150, column {x.shape[1] - 1}"):
+            judge(x)
+
+
+@every_family
+def test_no_nan_of_a_parameter_passes_unseen(name):
+    model, params, chunk = problem(name, 3, 200)
+    weights = params.weights.copy()
+    weights[1] = np.nan
+    assert np.isnan(fold(model, replace(params, weights=weights), chunk, compiled=True).loglik)
+    if name != "product":
+        first = next(f for f, v in vars(params.components).items() if isinstance(v, np.ndarray) and v.ndim > 1)
+        poisoned = getattr(params.components, first).copy()
+        poisoned[(-1,) * poisoned.ndim] = np.nan
+        bad = replace(params, components=replace(params.components, **{first: poisoned}))
+        assert np.isnan(fold(model, bad, chunk, compiled=True).loglik)
+
+
+@pytest.mark.parametrize("family", [Bernoulli(), Categorical(2), Poisson(), Multinomial()], ids=lambda f: f.name)
+def test_a_probability_of_zero_allows_nothing_and_spoils_nothing(family):
+    """The second component never has the second column; the third row has both columns, the last only that."""
+    x = np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    shapes = {
+        "bernoulli": {"probs": np.array([[0.5, 0.25], [1.0, 0.0]])},
+        "categorical": {"probs": np.array([[[0.5, 0.5], [0.75, 0.25]], [[0.0, 1.0], [1.0, 0.0]]])},
+        "poisson": {"rates": np.array([[0.5, 0.25], [1.0, 0.0]])},
+        "multinomial": {"probs": np.array([[0.5, 0.5], [1.0, 0.0]])},
+    }
+    blank = family.blank(family.frame(x.min(axis=0), x.max(axis=0), x[0]), 2)
+    params = MixtureParams(weights=np.array([0.5, 0.5]), components=replace(blank, **shapes[family.name]))
+    model = Mixture(family, 2)
+    stats = [fold(model, params, Chunk(x), compiled) for compiled in (True, False)]
+    assert_close(*(found.components for found in stats), rtol=1e-12)
+    assert stats[0].loglik == pytest.approx(stats[1].loglik, rel=1e-12)
+    np.testing.assert_array_equal(model.posterior_rows(params, Chunk(x), "shares").resp[2:], [[1, 0], [1, 0]])
+    certain = replace(params, weights=np.array([0.0, 1.0]))
+    found = model.posterior_rows(certain, Chunk(x), "shares")
+    np.testing.assert_array_equal(np.isneginf(found.loglik), np.isneginf(model.posterior(certain, x)[0]))
+    np.testing.assert_array_equal(found.resp, [[0, 1]] * 4)
+    weighted = Chunk(x, np.array([1.0, 1.0, 0.0, 0.0]) if family.name in ("poisson", "multinomial") else np.eye(4)[0])
+    stats = fold(model, certain, weighted, compiled=True)
+    assert all(np.isfinite(leaf).all() for leaf in leaves(stats) if leaf.dtype.kind == "f")
+
+
+def test_large_counts_go_on_where_the_table_ends():
+    x = np.array([TABLE - 2, TABLE - 1, TABLE, TABLE + 1, 1e6, 1e15])[:, None].astype(float)
+    model = Mixture(Poisson(), 1)
+    params = MixtureParams(
+        weights=np.ones(1), components=replace(Poisson().blank(Poisson().frame(*x[:3]), 1), rates=x[:1])
+    )
+    loglik = model.posterior_rows(params, Chunk(x), "densities").loglik
+    # at the rate itself the terms cancel: what is left is their rounding
+    np.testing.assert_allclose(loglik, model.posterior(params, x)[0], rtol=1e-11)
+
+
+def test_what_has_the_kernel(monkeypatch):
+    narrow = [Poisson(), Bernoulli(), Categorical(3), Multinomial(), Exponential()]
+    assert all(family.fused(3, 2) for family in [*narrow, Product(narrow), Product([Product(narrow)], [5])])
+    assert not any(family.fused(3, 2) for family in (Gamma(), Product([Poisson(), Gaussian()])))
+    assert Multinomial().fused(3, layout.WIDEST)
+    assert not Multinomial().fused(3, layout.WIDEST + 1)
+    assert not Product([Multinomial(), Poisson()], [layout.WIDEST, 1]).fused(3, layout.WIDEST + 1)
