@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,13 @@ def by_their_names(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if probs is not None and probs.ndim == 3 and probs.shape[1] == 1:
         more["emissionprob_"] = probs[:, 0]
     return {**attributes, **more}
+
+
+def are_all(family: Any, theta: Any, given: Mapping[str, Any]) -> bool:
+    """Tell whether the user gave all parameters of the states."""
+    if isinstance(family, Gaussian):
+        return {"means", "covariances"} <= set(given)
+    return is_dataclass(theta) and {field.name for field in fields(theta)} <= set(given)
 
 
 def with_given(family: Any, theta: Any, given: Mapping[str, Any], k: int, d: int) -> Any:

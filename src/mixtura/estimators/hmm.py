@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from mixtura import init
 from mixtura._types import FloatArray, IntArray
 from mixtura.em import EMResult, State, Status, drive
-from mixtura.estimators.emissions import by_their_names, fixed_fields, with_given
+from mixtura.estimators.emissions import are_all, by_their_names, fixed_fields, with_given
 from mixtura.estimators.iterated import QUASI_NEWTON, Iterated, tell_restarts
 from mixtura.estimators.outcome import highest, tell
 from mixtura.estimators.sequences import read_sequences
@@ -216,14 +216,17 @@ class HMM(Iterated):
         k = self.n_states
         startprob = _given_probabilities("startprob_init", self.startprob_init, (k,))
         transmat = _given_probabilities("transmat_init", self.transmat_init, (k, k))
-        mixture = Mixture(model.family, k)
+        mixture, given = Mixture(model.family, k), self.emissions_init or {}
         random = check_random_state(self.random_state)
         for _ in range(self.n_init):
             rng = np.random.default_rng(random.randint(np.iinfo(np.int32).max))
-            start = init.start(source.rows, mixture, found, self.init_params, rng)
-            components = with_given(model.family, start.components, self.emissions_init or {}, k, source.n_features)
-            exits = start.weights * (1 - source.n_sequences / source.n_rows)
-            yield HMMParams(startprob, transmat, components, visits=start.weights, exits=exits)
+            theta, shares = init.blank(mixture, found), np.full(k, 1 / k)
+            if not are_all(model.family, theta, given):
+                start = init.start(source.rows, mixture, found, self.init_params, rng)
+                theta, shares = start.components, start.weights
+            components = with_given(model.family, theta, given, k, source.n_features)
+            exits = shares * (1 - source.n_sequences / source.n_rows)
+            yield HMMParams(startprob, transmat, components, visits=shares, exits=exits)
 
     def _publish(self, model: HiddenMarkov[Any], result: EMResult[HMMParams[Any]]) -> None:
         """Set the fitted attributes and warn of what the user should know."""
