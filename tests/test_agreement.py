@@ -17,6 +17,7 @@ from mixtura.exceptions import CollapseWarning, DisagreementWarning, SpuriousWar
 from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
 from mixtura.model import EventKind
 from mixtura.models import Mixture
+from mixtura.priors import Spread
 from mixtura.result import ALONE, Agreement
 
 RNG = np.random.default_rng(0)
@@ -202,9 +203,9 @@ def test_rows_almost_in_a_plane_are_suspect():
     line += 1e-3 * np.random.default_rng(1).normal(size=line.shape)
     with pytest.warns(SpuriousWarning, match=r"weight of 8 rows and a width of 0\.00\d of that of all components in"):
         GaussianMixture(3, reg_covar=1e-6, random_state=0).fit(np.concatenate([CLOUDS, line]))
-    with warnings.catch_warnings():  # by default a prior keeps them wide
+    with warnings.catch_warnings():  # a prior keeps them wide
         warnings.simplefilter("error")
-        GaussianMixture(3, random_state=0).fit(np.concatenate([CLOUDS, line]))
+        GaussianMixture(3, random_state=0, component_prior=Spread(0.01)).fit(np.concatenate([CLOUDS, line]))
 
 
 def test_a_narrow_component_of_many_rows_is_not_suspect_unless_it_is_singular():

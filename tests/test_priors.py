@@ -9,9 +9,14 @@ from scipy import optimize, stats
 from sklearn.base import clone
 
 from mixtura import GaussianMixture, MixtureModel, load
-from mixtura.families import Gaussian, Poisson
+from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
+from mixtura.grid import BLOCK_ROWS
+from mixtura.init import describe, survey
+from mixtura.kernels.simd import has_fma
 from mixtura.model import EventKind
+from mixtura.models import Mixture
 from mixtura.priors import Dirichlet, NormalInverseWishart, Spread
+from mixtura.sources import ArraySource
 
 RNG = np.random.default_rng(0)
 CLUMPS = np.concatenate([RNG.normal(0, 1, (120, 3)), RNG.normal([4, 9, 1], [1, 2, 0.5], (80, 3))])
@@ -103,12 +108,42 @@ def test_one_component_is_that_of_maximum_likelihood(structure):
     assert fit.loglik_ == pytest.approx(exact.loglik_, abs=1e-9)
 
 
+def test_clusters_far_apart_are_as_wide_as_they_are():
+    """A thousand deviations apart the prior widens them by less than their standard error."""
+    x = np.random.default_rng(0).normal(size=(2000, 2))
+    x[1000:] += 1000.0
+    fit = GaussianMixture(2, random_state=0).fit(x)
+    sure = fit.standard_errors(x)
+    own = np.array([np.cov(part.T, bias=True) for part in (x[:1000], x[1000:])])[np.argsort(fit.means_[:, 0]).argsort()]
+    assert (np.abs(fit.covariances_ - own) < sure.covariances).all()
+
+
+@pytest.mark.parametrize("structure", [Full(), Tied(), Diag(), Spherical()], ids=lambda structure: structure.name)
+def test_a_kernel_that_the_fit_repays_tells_of_all_rows_as_well(structure):
+    x = np.random.default_rng(0).normal(size=(3 * BLOCK_ROWS + 5, 4)) * [1.0, 2.0, 3.0, 4.0] + 7.0
+    w = np.random.default_rng(1).integers(0, 3, len(x)).astype(float)
+    source, family = ArraySource(x, w), Gaussian(structure, 0.0, Spread())
+    found = survey(source, family)
+    few, many = (describe(source, Mixture(family, k), found).whole for k in (1, 100))
+    assert not Mixture(family, 1).compiles(*x.shape)
+    assert Mixture(family, 100).compiles(*x.shape) == has_fma()
+    for whole in (few, many):
+        assert_allclose(whole.mean, found_mean(source, family, found, x, w), rtol=1e-12)
+    assert_allclose(many.covariance, few.covariance, rtol=1e-12, atol=1e-15)
+
+
+def found_mean(source, family, found, x, w):
+    """Return the mean of all rows in the frame of a survey."""
+    return family.frame(found.low, found.high, found.centre).enter(np.average(x, axis=0, weights=w))
+
+
 def test_no_component_is_narrower_than_its_rows_allow(structure):
     x = np.concatenate([CLUMPS, CLUMPS[:1].repeat(5, axis=0) + 30.0])
     fit = GaussianMixture(3, covariance_type=structure, random_state=0).fit(x)
     assert all(event.kind is EventKind.SPURIOUS for event in fit.result_.events)
     counts = fit.weights_ * len(x)
-    least = 1e-3 / (counts + 1e-3) if structure != "tied" else np.full(3, 1e-3 / len(x))
+    rows = Spread().rows
+    least = rows / (counts + rows) if structure != "tied" else np.full(3, rows / len(x))
     spread = spread_of(x, structure)
     for sigma, share in zip(dense(fit.covariances_, structure, 3, 3), least, strict=True):
         assert np.linalg.eigvals(np.linalg.solve(spread, sigma)).real.min() > share * (1 - 1e-9)

@@ -146,7 +146,8 @@ def describe(source: Source, model: Mixture[Any], found: Survey) -> Survey:
     """
     if not model.family.is_informed:
         return found
-    one = Mixture(model.family, 1)
+    # A kernel that the fit repays is compiled anyway: it makes these sums as well.
+    one = Mixture(model.family, 1, patience=model.patience * model.n_components)
     frame = model.family.frame(found.low, found.high, found.centre)
     params = MixtureParams(weights=np.ones(1), components=model.family.blank(frame, 1))
     if found.n_missing:
@@ -154,13 +155,22 @@ def describe(source: Source, model: Mixture[Any], found: Survey) -> Survey:
         sums = one.sums_of(params.components, fill_in(rows, weight, found), weight[:, None])
     else:
         step = partial(_fold_whole, one, params, compiled=one.compiles(source.n_rows, source.n_features))
-        sums = source.fold([step])[0].components
+        sums = source.fold([step])[0]
     return replace(found, whole=model.family.describe(frame, sums))
 
 
 def _fold_whole(model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, compiled: bool) -> Forest[Any]:
-    """Return a chunk's part of the sum over rows that are all of one component, whatever their labels say."""
-    return fold_blocks(model, params, replace(chunk, label=None), compiled=compiled)
+    """Return a chunk's part of the family's sums over rows that are all of one component, whatever their labels say."""
+    forest: Forest[Any] = Forest()
+    if compiled:
+        for (level, index), stats in model.e_blocks(params, replace(chunk, label=None)):
+            forest.insert(level, index, stats.components)
+        return forest
+    for block in chunk.split(BLOCK_ROWS):
+        part = block.packed()
+        weight = np.ones(len(part)) if part.weight is None else part.weight
+        forest.insert(0, block.first, model.family.suffstats(params.components, part.x, weight[:, None]))
+    return forest
 
 
 def blank(model: Mixture[T], found: Survey) -> T:

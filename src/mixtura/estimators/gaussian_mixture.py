@@ -48,8 +48,8 @@ class GaussianMixture(Imputing, JointDensity):
         Stop when less than this is left to gain, by estimate, in the mean log-likelihood; with ``acceleration=None``,
         as in scikit-learn, when it changes by less than this in one iteration.
     reg_covar : "auto" or float, default "auto"
-        What keeps components from collapsing. "auto" is the prior `priors.Spread()`, by which each covariance has a
-        thousandth of a row more, with the covariance of all rows: the same clusters in any units. A number is added to
+        What keeps components from collapsing. "auto" is the prior `priors.Spread()`, by which each covariance has
+        0.0001 of a row more, with the covariance of all rows: the same clusters in any units. A number is added to
         every variance at each update, in squared units of the data, as scikit-learn does with 1e-6. With 0, a component
         may collapse: see `on_collapse`.
     max_iter : int, default 100

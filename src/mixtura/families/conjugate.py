@@ -16,11 +16,11 @@ from mixtura.families.covariance import Covariance
 from mixtura.families.linalg import is_occupied, quotient, ratio
 from mixtura.frame import HORIZON, Frame
 
-# Rows that the default adds to a component: twice the a_n of Chen & Tan, who take 1/n, at n = 2000, but constant, so
+# Rows that the default adds to a component: twice the a_n of Chen & Tan, who take 1/n, at n = 20000, but constant, so
 # that it is a prior, the same for rows that come at once or in a stream. No deviation of a component of n rows is
-# below sqrt(ROWS / n) of the data's, 1 % for ten rows. The variance of a healthy one, whose deviation is a share s of
-# the data's, grows by ROWS / (n s^2) of itself: 1e-3 for a hundred rows and a tenth.
-ROWS = 1e-3
+# below sqrt(ROWS / n) of the data's, 0.3 % for ten rows. The variance of a healthy one, whose deviation is a share s
+# of the data's, grows by ROWS / (n s^2) of itself: 1e-4 for a hundred rows and a tenth (docs/priors.md has more).
+ROWS = 1e-4
 EDGE = 1e-3  # of its variances, added to the data's covariance: columns that depend on others keep some width
 
 
@@ -223,7 +223,7 @@ class Spread(ComponentPrior):
 
     Parameters
     ----------
-    rows : float, default 0.001
+    rows : float, default 0.0001
         How many rows, above 0.
     """
 
