@@ -35,7 +35,7 @@ from mixtura.families.zero_inflated import ZeroParams
 from mixtura.frame import Frame
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.uncertainty import check_possible
-from mixtura.priors import Fixed
+from mixtura.priors import Dirichlet, Fixed
 from textbook_families import LOG_DENSITY, gaussian
 
 TIGHT = {"tol": 1e-15, "max_iter": 5000, "random_state": 0}
@@ -256,6 +256,19 @@ def test_one_zero_inflated_component_and_why_there_are_no_errors_of_two():
         mixture.standard_errors(x, w)
 
 
+def test_what_rows_of_the_family_lack_counts_where_they_are_no_extra_zeros():
+    x, w = draw(lambda rng, side: rng.negative_binomial(2.5, 0.3, (side.size, 1)).astype(float))
+    x[::5] = 0
+    sure = MixtureModel(ZeroInflated(NegativeBinomial()), 1, **TIGHT).fit(x, sample_weight=w).standard_errors(x, w)
+
+    def log_density(found, rows):
+        own = found["zeros_"] * (rows == 0) + (1 - found["zeros_"]) * np.exp(DENSITY["negative-binomial"](found, rows))
+        return np.log(own)
+
+    names = ["zeros[0]", "means[0, 0]", "sizes[0, 0]"]
+    assert_by_differences(sure, log_density, x, w, NegativeBinomial(), names)
+
+
 def test_zeros_of_positive_numbers_are_all_extra_ones():
     """Then their share is that of the rows, and the others are as without them."""
     x, w = draw(ROWS["gamma"][1])
@@ -305,6 +318,15 @@ def clusters(d=2):
 
 
 START = {"weights_init": [0.4, 0.3, 0.3], "means_init": [[0.0, 0.1], [3.8, 3.1], [9.0, 7.1]]}
+
+
+def test_a_prior_informs_of_the_weights_that_are_not_fixed():
+    """Clusters apart: those of two components share what the third leaves, as if alpha - 1 rows more were each's."""
+    x = np.concatenate([np.random.default_rng(0).normal(m, 1.0, (n, 1)) for m, n in ((0, 40), (100, 60), (200, 80))])
+    options = {"weights_init": [0.3, 0.3, 0.4], "means_init": [[0.0], [100.0], [200.0]], "weight_prior": Dirichlet(11)}
+    sure = GaussianMixture(3, fixed=Fixed(weights=[0]), **options, **TIGHT).fit(x).standard_errors(x)
+    share = 70 / (70 + 90)
+    assert_allclose(sure.weights, [0, *[0.7 * np.sqrt(share * (1 - share) / (70 + 90))] * 2], rtol=1e-9)
 
 
 @pytest.mark.parametrize("structure", ["full", "tied"])
