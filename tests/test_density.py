@@ -82,6 +82,7 @@ def test_measures():
         ([1.0, 2.0, 5.5, 2.0], {"gaussian", "student t", "log-normal", "gamma", "exponential"}),
         ([0.0, 2.0, 5.5, 2.0], {"gaussian", "student t", "exponential"}),
         ([-1.0, 2.0, 5.0, 2.0], {"gaussian", "student t"}),
+        ([1e18, 3e18, 2e18, 2e18], {"gaussian", "student t", "log-normal", "gamma", "exponential"}),
     ],
 )
 def test_families_of_the_support_are_tried(x, names):
@@ -221,13 +222,13 @@ def test_files_and_tables_are_taken(tmp_path):
 @pytest.mark.parametrize(
     ("family", "draw"),
     [
-        (Gamma(), lambda rng: np.round(rng.gamma(0.5, 3.0, 500) + 0.1, 1)),  # bars begin below 0
+        (Exponential(), lambda rng: np.round(rng.exponential(3.0, 500) * 2) / 2),  # bars begin below 0
         (Beta(), lambda rng: rng.beta(0.5, 0.5, 500)),
         (StudentT(), lambda rng: rng.standard_t(1, 500)),
         (Poisson(), lambda rng: rng.poisson(4.0, 500)),
         (NegativeBinomial(), lambda rng: rng.negative_binomial(2, 0.01, 500)),
     ],
-    ids=["gamma", "beta", "student t", "few counts", "many counts"],
+    ids=["exponential", "beta", "student t", "few counts", "many counts"],
 )
 def test_the_picture_has_the_density_over_the_data(family, draw):
     pytest.importorskip("matplotlib").use("Agg")
@@ -236,6 +237,7 @@ def test_the_picture_has_the_density_over_the_data(family, draw):
     x = draw(np.random.default_rng(0))
     fit = fit_density(x, 2, [family], **FAST)
     display = fit.plot(ax=Figure().add_subplot())
+    assert (display.grid.min() < 0) == (family in (Exponential(), StudentT()))
     assert_allclose(display.density, fit.pdf(display.grid), rtol=1e-9)
     assert_array_equal(display.line_.get_ydata(), display.density)
     assert_allclose(display.components.sum(axis=0), display.density)

@@ -11,7 +11,7 @@ from mixtura._types import FloatArray
 from mixtura.families.covariance import Covariance
 from mixtura.families.gaussian import GaussianParams
 
-LARGEST_COUNT = 2.0**53  # from here on numbers are not one apart
+LARGEST_COUNT = 2.0**53  # from here on numbers are not one apart, and all are whole
 
 
 def standardize(covariance: Covariance[Any], theta: GaussianParams, x: FloatArray) -> FloatArray:

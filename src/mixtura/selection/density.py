@@ -24,6 +24,7 @@ from mixtura.families import (
     Poisson,
     StudentT,
 )
+from mixtura.families.tails import LARGEST_COUNT
 from mixtura.grid import Chunk
 from mixtura.init import LOOK_ROWS, survey
 from mixtura.model import Source
@@ -230,18 +231,20 @@ def fit_density(
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """Which families can yield all values of some rows, (m,), and the total weight of these."""
+    """Which families can yield all values of some rows, (m,), the largest one, and the total weight of the rows."""
 
     able: BoolArray
+    largest: float
     weight: float
 
 
 def _look(families: Sequence[Any], chunk: Chunk) -> _Look:
-    able = np.ones(len(families), dtype=np.bool_)
+    able, largest = np.ones(len(families), dtype=np.bool_), -np.inf
     for part in chunk.split(LOOK_ROWS):
         x = part.packed().x
         able &= [bool(family.in_support(x).all()) for family in families]
-    return _Look(able, float(len(chunk) if chunk.weight is None else chunk.weight.sum()))
+        largest = max(largest, float(x.max()))
+    return _Look(able, largest, float(len(chunk) if chunk.weight is None else chunk.weight.sum()))
 
 
 def _find_families(source: Source, families: Any) -> tuple[list[Any], float]:
@@ -249,6 +252,8 @@ def _find_families(source: Source, families: Any) -> tuple[list[Any], float]:
     asked: list[Any] = [*OF_COUNTS, *OF_NUMBERS] if families is None else _check_families(families)
     looks = list(source.map_rows(partial(_look, asked)))
     able = np.logical_and.reduce([look.able for look in looks])
+    if families is None and max(look.largest for look in looks) > LARGEST_COUNT:
+        able[: len(OF_COUNTS)] = False  # that they are whole says nothing
     if not (able.any() if families is None else able.all()):
         survey(source, REAL if families is None else asked[int(np.argmin(able))])  # names the first value at fault
     suited = [family for family, is_able in zip(asked, able, strict=True) if is_able]
