@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 import naive_hmm
 from laws import assert_close
 from mixtura import HMM, grid, load
+from mixtura import init as module_of_starts
 from mixtura.acceleration import Plain, QuasiNewton
 from mixtura.em import Job, drive, drive_jobs, evaluate
 from mixtura.exceptions import CollapseWarning
@@ -341,6 +342,23 @@ def test_transitions_of_probability_0_stay_and_what_is_fixed_too():
         assert_array_equal(fixed.transmat_, band)
         assert_array_equal(fixed.rates_, start["rates"])
         assert np.ptp(fixed.startprob_) > 0.1
+
+
+def test_states_that_are_given_whole_are_not_searched_for(monkeypatch):
+    _, _, x = poisson_data()
+
+    def refuse(*_):
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(module_of_starts, "start", refuse)
+    given = {"means": [[1.0], [5.0]], "covariances": [[[1.0]], [[4.0]]]}
+    hmm = HMM(Gaussian(Full()), 2, emissions_init=given, max_iter=0).fit(x, MANY)
+    assert_allclose(hmm.means_, given["means"], rtol=1e-14)
+    assert_allclose(hmm.covars_, given["covariances"], rtol=1e-14)
+    assert_array_equal(HMM(Poisson(), 1, emissions_init={"rates": [[2.0]]}, max_iter=0).fit(x).rates_, [[2.0]])
+    for part, value in given.items():
+        with pytest.raises(AssertionError, match="searched"):
+            HMM(Gaussian(Full()), 2, emissions_init={part: value}, max_iter=0).fit(x, MANY)
 
 
 def test_a_prior_adds_its_counts():

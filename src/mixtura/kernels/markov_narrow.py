@@ -68,12 +68,13 @@ def settle(
     reached: Any,
     other: Any,
     weight: float,
-) -> float:
-    """Write the probabilities of the states of a row, from what both passes say; return what they sum to."""
+) -> Any:
+    """Write the probabilities of the states of a row, from what both passes say; return what they sum to, and v / g."""
     joint = reached * other
     share = hsum(joint)
-    store(resp, t, 0, joint * splat(weight / share))
-    return float(share)
+    factor = weight / share
+    store(resp, t, 0, joint * splat(factor))
+    return share, factor
 
 
 @jit
@@ -95,27 +96,27 @@ def depart(
     onward, back = load_panel(SQUARE, transmat, 0, 0), load_panel(SQUARE, transposed, 0, 0)
     sums = load_panel(SQUARE, pairs, 0, 0)
     u = begin + (end - begin + 1) // 2
-    t, lifts, counted = u - 1, 0, 0.0  # of the pair in the middle, the forward pass tells
+    t, lifts, once = u - 1, 0, 0.0  # of the pair in the middle, the forward pass tells
     alpha, w = load(behind, t, 0), splat(1.0)
     if u < end:
         w = load(behind, u, 0)
     store(last, 0, 0, alpha)
     while t >= begin:
         reached, other, emission = turned(w, back), load(behind, t, 0), load(resp, t, 0)
-        before = settle(resp, t, reached, other, weight)
-        sums = outer(behind, t, 0, (w * splat(counted / before),), sums)
+        before, factor = settle(resp, t, reached, other, weight)
+        sums = outer(behind, t, 0, (w * splat(factor * once),), sums)
         w, _ = lift(reached * emission)
         after = before
         if u < end:
             reached, other, emission = turned(alpha, onward), load(behind, u, 0), load(resp, u, 0)
-            after = settle(resp, u, reached, other, weight)
-            sums = outer(last, 0, 0, (other * splat(weight / after),), sums)
+            after, factor = settle(resp, u, reached, other, weight)
+            sums = outer(last, 0, 0, (other * splat(factor),), sums)
             alpha, lifted = lift(reached * emission)
             store(last, 0, 0, alpha)
             lifts += lifted
         if not (before > LOST and after > LOST):
             return math.nan
-        t, u, counted = t - 1, u + 1, weight
+        t, u, once = t - 1, u + 1, 1.0
     store_panel(SQUARE, pairs, 0, 0, sums)
     return math.log(hsum(alpha)) + lifts * LN_SMALL
 
