@@ -72,15 +72,15 @@ def test_vectors_that_become_small_are_lifted_without_rounding(factor):
         assert_allclose(ours, theirs, rtol=1e-11, atol=1e-14)
 
 
-@pytest.mark.parametrize("power", [3, 20, 45, 55, 300])
+@pytest.mark.parametrize("power", [3, 20, 45, 50, 55, 300])
 def test_rows_against_the_chain_are_exact_or_want_logarithms(power):
     # The state never changes, and the rows ask for the second one, then for the first: neither pass sees it coming.
     n, against = 12, 10.0**-power
     density = np.where(np.arange(n)[:, None] < n / 2, [against, 1.0], [1.0, against / 2])
     problem = np.zeros(n), np.array([0, n]), np.ones(1), np.array([0.5, 0.5]), np.eye(2)
     (loglik,), resp, _ = markov.smooth(states.widened(density), *problem)
-    assert np.isnan(loglik) == (power > 50)
-    if power < 50:
+    assert np.isnan(loglik) == (power > 48)
+    if power < 48:
         assert_allclose(resp, np.tile(np.array([64.0, 1.0]) / 65, (n, 1)), rtol=1e-12)
         assert loglik == pytest.approx(np.log(65 / 128) - 6 * power * np.log(10), rel=1e-12)
 
