@@ -124,6 +124,16 @@ def test_convergence_runs(monkeypatch, capsys):
     assert capsys.readouterr().out.count("| galaxies | tied |") == 2
 
 
+def test_kmeans_runs(monkeypatch, capsys):
+    kmeans = importlib.import_module("benchmarks.kmeans")
+    monkeypatch.setenv("MIXTURA_BENCH_ROWS", "3000")
+    for name, value in {"PAUSE": 0.0, "COLUMNS": (2,), "CLUSTERS": (3,), "LEAST": 0.0}.items():
+        monkeypatch.setattr(kmeans, name, value)
+    assert kmeans.main(["--quick"]) in (0, 1)  # so few rows take no time
+    out = capsys.readouterr().out
+    assert all(f"| {kind} | 2 | 3 | {threads} |" in out for kind in ("float64", "float32") for threads in (1, 2))
+
+
 def test_everyday_runs(monkeypatch, capsys):
     everyday = importlib.import_module("benchmarks.everyday")
     monkeypatch.setenv("MIXTURA_BENCH_ROWS", "400")

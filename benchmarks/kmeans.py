@@ -1,0 +1,90 @@
+"""K-means beside scikit-learn's Lloyd, from the same centers: nanoseconds a row and update.
+
+    python -m benchmarks.kmeans [--quick]
+
+An update is what a fit of more updates takes longer; medians of alternating fits, with as many threads for both. Both
+end at the same inertia, or the table says by how much not.
+"""
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+import warnings
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks.compare import PAUSE, processor
+from benchmarks.data import capped, clusters
+from mixtura import KMeans
+
+ROWS = 1_000_000
+COLUMNS, CLUSTERS, THREADS = (2, 8, 16, 64), (8, 32, 100), (1, 2)
+TYPES = (np.float64, np.float32)
+LEAST = 1.0  # times as fast as scikit-learn
+MORE = 4  # updates that are timed
+
+
+def problem(d, k, dtype):
+    """Return rows (n, d) of overlapping clouds, and rows to start from."""
+    x = clusters(capped(ROWS), d, k, dtype=np.dtype(dtype).name)
+    return x, x[np.random.default_rng(0).choice(len(x), k, replace=False)]
+
+
+def fits(x, start, threads):
+    """Return functions of the updates to make, for ours and theirs, that fit and return the inertia."""
+    from sklearn.cluster import KMeans as Peer
+
+    given = {"n_clusters": len(start), "init": start, "n_init": 1, "tol": 0.0}
+
+    def ours(updates):
+        return KMeans(**given, max_iter=updates, n_threads=threads).fit(x).inertia_
+
+    def theirs(updates):
+        with threadpool_limits(threads):
+            return float(Peer(**given, max_iter=updates).fit(x).inertia_)
+
+    return ours, theirs
+
+
+def seconds(fit):
+    """Return how long one update takes, and the inertia in the end."""
+    spent = []
+    for updates in (1, 1 + MORE):
+        time.sleep(PAUSE)
+        before = time.perf_counter()
+        inertia = fit(updates)
+        spent.append(time.perf_counter() - before)
+    return (spent[1] - spent[0]) / MORE, inertia
+
+
+def main(arguments=None):
+    """Print the table and return 0, or 1 where a figure is below what is to be reached."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], prog="python -m benchmarks.kmeans")
+    parser.add_argument("--quick", action="store_true", help="one round")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")  # a fit that has not converged is a fit
+    print(f"{processor()}, {capped(ROWS):,} rows\n")
+    print("| rows | d | k | threads | ns a row and update | x scikit-learn | inertia, relative difference |")
+    print("|---|---|---|---|---|---|---|")
+    reached = True
+    for dtype, d, k in itertools.product(TYPES, COLUMNS, CLUSTERS):
+        x, start = problem(d, k, dtype)
+        for threads in THREADS:
+            ours, theirs = fits(x, start, threads)
+            ours(1)  # compiles
+            rounds = [(seconds(ours), seconds(theirs)) for _ in range(1 if options.quick else 5)]
+            mine, other = (statistics.median(r[i][0] for r in rounds) for i in range(2))
+            gap = rounds[0][0][1] / rounds[0][1][1] - 1
+            reached &= other / mine >= LEAST
+            case = f"{np.dtype(dtype).name} | {d} | {k} | {threads}"
+            print(
+                f"| {case} | {mine / len(x) * 1e9:.1f} | {other / mine:.2f} (of {LEAST:g}) | {gap:+.1e} |", flush=True
+            )
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
