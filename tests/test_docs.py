@@ -147,7 +147,9 @@ def test_answers(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="installed without docs/")
 def test_kmeans(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
     names = run_page("kmeans.md", tmp_path, monkeypatch)
+    assert (tmp_path / "kmeans.png").stat().st_size > 10_000
     found = names["fit"].cluster_centers_
     order = [np.abs(found - centre).sum(axis=1).argmin() for centre in names["truth"]]
     np.testing.assert_allclose(found[order], names["truth"], atol=0.15)

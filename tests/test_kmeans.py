@@ -16,7 +16,7 @@ import naive_kmeans
 from laws import assert_close, chunks_change_no_bit, objective_never_falls, resuming_changes_no_bit, weights_are_copies
 from mixtura import KMeans, load
 from mixtura.acceleration import QuasiNewton
-from mixtura.blocks import fold_blocks
+from mixtura.blocks import fold_blocks, posterior_rows
 from mixtura.em import drive
 from mixtura.exceptions import CollapseWarning, ModelFileError
 from mixtura.families import Gaussian, Spherical
@@ -134,6 +134,35 @@ def test_of_equally_near_centers_the_first_gets_the_row(path):
     labels = np.where(np.abs(x[:, 0]) < 32, 3, np.where(x[:, 0] < 0, 1, 0))
     labels[x[:, 0] == -32] = 1
     assert_array_equal(module.KMeans(5).e_step(params, x).s0, np.bincount(labels, minlength=5))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e140])
+def test_the_unit_does_not_matter(scale, path):
+    x, start = clouds(700, 3, 4)
+    here, there = (quiet(4, init=start * unit).fit(x * unit) for unit in (1.0, scale))
+    assert_array_equal(there.labels_, here.labels_)
+    assert_allclose(there.cluster_centers_ / scale, here.cluster_centers_, rtol=1e-12)
+    assert_array_equal(there.predict(x * scale), here.predict(x))
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-38, 1.0, 1e36])
+def test_rows_of_float32_are_those_of_float64(scale, path):
+    x, _ = clouds(700, 3, 4)
+    single = (np.round(x * 16) * scale).astype(np.float32)
+    here, there = (quiet(4, init=single[:4]).fit(rows) for rows in (single, single.astype(np.float64)))
+    assert here.cluster_centers_.tobytes() == there.cluster_centers_.tobytes()
+    assert here.inertia_ == there.inertia_
+    assert_array_equal(here.labels_, there.labels_)
+
+
+def test_rows_and_centers_that_float32_cannot_hold_are_told_apart(path):
+    centers = np.array([[0.0], [1.0], [1e25], [1e30], [3e45], [4e45]])
+    params = KMeansParams.start(Frame.identity(1), centers)
+    x = np.array([[0.2], [0.9], [3e24], [8e29], [3.4e45], [3.6e45], [1e46], [-1e200], [0.5], [1e-60]])
+    model, compiled = module.KMeans(6), path == "compiled"
+    found = posterior_rows(model, params, Chunk(x), compiled=compiled, wanted="labels").labels
+    assert found.tolist() == [0, 1, 0, 3, 4, 5, 5, 0, 0, 0]
+    assert_array_equal(model.e_step(params, x[:6]).s0, [2, 1, 0, 1, 1, 1])
 
 
 def test_an_offset_takes_no_digits(path):

@@ -371,6 +371,7 @@ def kept(x: Array) -> Any:
     return SINGLE if x.dtype == SINGLE else np.float64
 
 
+@np.errstate(over="ignore")  # what float32 cannot hold is settled in float64
 def pack(kind: Any, shift: FloatArray, scale: FloatArray, centers: FloatArray) -> Known:
     """Return frame and centers (k, d) as kernels take them for rows of this type.
 
