@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from mixtura._types import FloatArray
+from mixtura.capabilities import cumulative
 from mixtura.estimators.base import BaseMixture
 from mixtura.families.gaussian import Gaussian
-from mixtura.model import cumulative
 from mixtura.models.line import Line
 from mixtura.models.univariate import Univariate
 

@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import Quantity
 from mixtura.families.base import Composed, expect
 from mixtura.families.linalg import quotient, ratio
 from mixtura.families.special import log_less_digamma, shape_information, stirling
 from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import Frame
-from mixtura.model import LEBESGUE, Event, EventKind, Quantity
+from mixtura.model import LEBESGUE, Event, EventKind
 from mixtura.stats import Sums
 
 LARGEST_TOTAL = 2.0**32  # a deviation of 1e-5; sums of logarithms tell no more

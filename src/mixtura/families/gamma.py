@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import Quantity
 from mixtura.families.base import Separable, digest, expect
 from mixtura.families.gaussian import DIGITS_LOST
 from mixtura.families.linalg import is_occupied, ratio
@@ -15,7 +16,7 @@ from mixtura.families.special import gamma_shape, log_less_digamma, shape_inform
 from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import ARITHMETIC_FLOOR, EPS, Frame
-from mixtura.model import LEBESGUE, Event, EventKind, Quantity
+from mixtura.model import LEBESGUE, Event, EventKind
 from mixtura.stats import Sums
 
 LARGEST_SHAPE = ARITHMETIC_FLOOR**-2  # the standard deviation is then as small a part of the mean as numbers carry

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from math import log, pi, sqrt
+from math import log, pi
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,8 @@ from mixtura.families.conjugate import ComponentPrior, PriorRows, Spread, Whole
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.gaussian_information import GaussianInformation
-from mixtura.families.linalg import HALF_APART, quotient, ratio
+from mixtura.families.gaussian_pieces import GaussianPieces
+from mixtura.families.linalg import quotient, ratio
 from mixtura.families.spurious import suspects
 from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
@@ -53,7 +54,7 @@ class GaussianParams:
 
 
 @dataclass(frozen=True)
-class Gaussian(GaussianInformation):
+class Gaussian(GaussianPieces, GaussianInformation):
     """Multivariate normal components.
 
     Parameters
@@ -354,65 +355,11 @@ class Gaussian(GaussianInformation):
         factors = self.covariance.scale_factors(factors, 1 / theta.frame.scale)
         return replace(theta, factors=factors, covariances=self.covariance.invert(factors))
 
-    def take(self, theta: GaussianParams, components: IntArray) -> GaussianParams:
-        """Return the parameters of these components, in this order."""
-        return replace(
-            theta,
-            means=theta.means[components],
-            covariances=self.covariance.take(theta.covariances, components),
-            factors=self.covariance.take(theta.factors, components),
-            pivot=theta.pivot[components],
-        )
-
     def stacked(self, k: int) -> Gaussian | None:
         """Return the family of the components of several mixtures of k; None where k decides what the prior is."""
         if not isinstance(self.prior, Spread | None):
             return None
         return replace(self, covariance=self.covariance.stacked(k))
-
-    def stack(self, members: Sequence[GaussianParams]) -> GaussianParams:
-        """Return the components of several mixtures, of one frame, as those of the family that `stacked` returns."""
-        first, k = members[0], len(members[0].means)
-        return replace(
-            first,
-            means=np.concatenate([theta.means for theta in members]),
-            covariances=self.covariance.stack([theta.covariances for theta in members], k),
-            factors=self.covariance.stack([theta.factors for theta in members], k),
-            pivot=np.concatenate([theta.pivot for theta in members]),
-        )
-
-    def unstack(self, theta: GaussianParams, k: int) -> list[GaussianParams]:
-        """Return the components of each of the mixtures of k that were stacked."""
-        parts = zip(
-            theta.means.reshape(-1, k, theta.means.shape[1]),
-            self.covariance.unstack(theta.covariances, k),
-            self.covariance.unstack(theta.factors, k),
-            theta.pivot.reshape(-1, k, theta.means.shape[1]),
-            strict=True,
-        )
-        return [
-            replace(theta, means=means, covariances=covariances, factors=factors, pivot=pivot)
-            for means, covariances, factors, pivot in parts
-        ]
-
-    def spread(self, theta: GaussianParams) -> FloatArray:
-        """Return the largest eigenvalue of each covariance in the frame, (k,)."""
-        matrices = self.covariance.expand(theta.covariances, *theta.means.shape)
-        return np.asarray(np.linalg.eigvalsh(matrices)[:, -1], dtype=np.float64)
-
-    def part(self, theta: GaussianParams, a: int, b: int) -> GaussianParams:
-        """Return `theta` with the equal components a and b become the halves of what they are (formula C1).
-
-        They lie on both sides of the cut through the mean across the widest direction.
-        """
-        values, vectors = np.linalg.eigh(self.covariance.expand(theta.covariances, *theta.means.shape)[a])
-        widest = vectors[:, -1] * np.sign(vectors[np.abs(vectors[:, -1]).argmax(), -1])
-        step = sqrt(HALF_APART * values[-1]) * widest
-        means = theta.means.copy()
-        means[a] -= step
-        means[b] += step
-        covariances = self.covariance.narrow(theta.covariances, np.array([a, b]), step)
-        return self._assemble(theta, means, covariances)[0]
 
     def suspects(self, theta: GaussianParams, counts: FloatArray) -> list[Event]:
         """Return an event for each component that is likely to be spurious (formula C2)."""
@@ -420,30 +367,6 @@ class Gaussian(GaussianInformation):
         matrices = self.covariance.expand(theta.covariances, k, d)
         factors = self.covariance.expand_factors(theta.factors, k, d)
         return suspects(counts, matrices, factors, self.covariance.least_rows(d))
-
-    def marginal(self, theta: GaussianParams, columns: IntArray) -> GaussianParams:
-        """Return the parameters of these columns, in this order (formula U1)."""
-        rest = np.setdiff1d(np.arange(theta.means.shape[1]), columns)
-        factors, _, _ = self.covariance.split_factors(theta.factors, columns, rest)
-        covariances = self.covariance.select(theta.covariances, columns)
-        return self._of_columns(theta, columns, covariances, factors)
-
-    def regress(self, theta: GaussianParams, rest: IntArray, given: IntArray) -> tuple[FloatArray, GaussianParams]:
-        """Return the slopes (k or 1, r, g) of the columns `rest` on the columns `given`, and what remains of `rest`.
-
-        The means that remain are those at the means of what is given (formula U2).
-        """
-        _, factors, slopes = self.covariance.split_factors(theta.factors, given, rest)
-        covariances = self.covariance.invert(factors)
-        return slopes, self._of_columns(theta, rest, covariances, factors)
-
-    def _of_columns(
-        self, theta: GaussianParams, columns: IntArray, covariances: FloatArray, factors: FloatArray
-    ) -> GaussianParams:
-        """Return components of these columns of `theta`, with these covariances."""
-        means, whole = theta.means[:, columns], theta.whole.select(self.covariance, columns)
-        frame = theta.frame.select(columns)
-        return GaussianParams(frame, means=means, covariances=covariances, factors=factors, pivot=means, whole=whole)
 
     def _assemble(
         self, theta: GaussianParams, means: FloatArray, covariances: FloatArray

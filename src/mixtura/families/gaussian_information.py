@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.model import Quantity
+from mixtura.capabilities import Quantity
 
 if TYPE_CHECKING:
     from mixtura.families.conjugate import PriorRows
@@ -18,7 +18,7 @@ AT_THE_FLOOR = 1 + 1e-6  # a deviation of less than so many floors is one that w
 
 
 class GaussianInformation:
-    """The part of the Gaussian family that standard errors follow from: see `mixtura.model.Differentiable`."""
+    """The part of the Gaussian family that standard errors follow from: see `mixtura.capabilities.Differentiable`."""
 
     covariance: Covariance[Any]
 

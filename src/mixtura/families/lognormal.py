@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import Quantity
 from mixtura.families.base import Composed
 from mixtura.families.covariance import Covariance
 from mixtura.families.full import Full
 from mixtura.families.gaussian import Gaussian, GaussianParams
 from mixtura.families.tails import standardize
 from mixtura.frame import Frame
-from mixtura.model import LEBESGUE, Event, Quantity
+from mixtura.model import LEBESGUE, Event
 from mixtura.stats import Sums
 
 

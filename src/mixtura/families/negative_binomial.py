@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import Quantity
 from mixtura.families.base import Separable, expect, is_whole
 from mixtura.families.counts import by_column, log_factorial
 from mixtura.families.linalg import ratio
@@ -16,7 +17,7 @@ from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, 
 from mixtura.families.tails import count_tails
 from mixtura.families.two import two_blocks, two_quantities, two_slots
 from mixtura.frame import Frame
-from mixtura.model import COUNTING, Event, Quantity
+from mixtura.model import COUNTING, Event
 from mixtura.stats import Sums
 
 LARGEST_SIZE = 2.0**40  # from here on the counts are Poisson to rounding

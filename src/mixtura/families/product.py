@@ -10,11 +10,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import Quantity, informed
 from mixtura.families.base import whole_from_1
 from mixtura.families.linear import Linear
 from mixtura.frame import Frame
 from mixtura.kernels.layout import Layout
-from mixtura.model import Event, Family, Quantity, informed
+from mixtura.model import Event, Family
 from mixtura.stats import Sums
 
 Parts = tuple[Any, ...]  # parameters, one of each part

@@ -8,9 +8,9 @@ from typing import TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
+from mixtura.capabilities import Quantity
 from mixtura.families.base import MeanFamily
 from mixtura.families.linalg import quotient, share_basis
-from mixtura.model import Quantity
 
 T = TypeVar("T")
 

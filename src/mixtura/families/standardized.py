@@ -8,8 +8,8 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
+from mixtura.capabilities import Quantity
 from mixtura.families.base import MeanFamily
-from mixtura.model import Quantity
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import Quantity
 from mixtura.families.base import Composed, expect
 from mixtura.families.covariance import Covariance, Moments
 from mixtura.families.full import Full, Tied
@@ -16,7 +17,7 @@ from mixtura.families.linalg import ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
 from mixtura.families.tails import standardize
 from mixtura.frame import Frame
-from mixtura.model import LEBESGUE, Event, Quantity
+from mixtura.model import LEBESGUE, Event
 from mixtura.stats import Sums
 
 LARGEST_DOF = 2.0**30  # from here on a component is normal, to nine digits

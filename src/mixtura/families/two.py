@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
-from mixtura.model import Quantity
+from mixtura.capabilities import Quantity
 
 
 def two_slots(like: FloatArray) -> IntArray:

@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import Quantity
 from mixtura.families.base import MeanFamily, expect
 from mixtura.families.linalg import quotient
 from mixtura.families.special import bessel_ratio, bessel_slope, concentration
 from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import Frame
-from mixtura.model import Event, EventKind, Quantity
+from mixtura.model import Event, EventKind
 
 LARGEST_KAPPA = 2.0**26  # a deviation of 1e-4 radians; the sums of cosines tell no more
 LEAST_GAP = 0.5 / LARGEST_KAPPA

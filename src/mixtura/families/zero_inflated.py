@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import Quantity, cumulative, informed
 from mixtura.families.base import Composed, expect
 from mixtura.families.linalg import quotient, ratio
 from mixtura.families.standardized import STILL
 from mixtura.frame import Frame
-from mixtura.model import COUNTING, Event, Family, Quantity, cumulative, informed
+from mixtura.model import COUNTING, Event, Family
 from mixtura.stats import Sums
 
 Params = tuple["ZeroParams", Any]  # and those of the family

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from mixtura._types import IntArray
-from mixtura.model import SHARED, Divisible, Event, EventKind
+from mixtura.capabilities import Divisible
+from mixtura.model import SHARED, Event, EventKind
 
 if TYPE_CHECKING:
     from mixtura.models.mixture import MixtureParams

@@ -9,8 +9,9 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 
 from mixtura._types import FloatArray
+from mixtura.capabilities import Stackable
 from mixtura.grid import Chunk
-from mixtura.model import Event, Family, Stackable
+from mixtura.model import Event, Family
 from mixtura.models.mixture import Mixture, MixtureParams, weigh
 from mixtura.stats import Stats
 from mixtura.values import same_bits

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.capabilities import informed
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.model import Source, informed
+from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.stats import Forest, Stats
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
+from mixtura.capabilities import Cumulative
 from mixtura.grid import BLOCK_ROWS
-from mixtura.model import Cumulative
 from mixtura.models.mixture import MixtureParams
 from mixtura.models.univariate import join_tails
 

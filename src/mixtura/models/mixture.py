@@ -10,9 +10,10 @@ import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.blocks import sum_rows
+from mixtura.capabilities import Suspicious
 from mixtura.families.linalg import is_occupied, log_or_never
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.model import Event, EventKind, Family, Posterior, Suspicious
+from mixtura.model import Event, EventKind, Family, Posterior
 from mixtura.models.collapse import CollapsePolicy, Floor
 from mixtura.models.weights import Weighting
 from mixtura.persistence import decode

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray
+from mixtura.capabilities import Quantity, informed
 from mixtura.exceptions import InformationError
 from mixtura.families.linalg import invert_lower, is_occupied, quotient
-from mixtura.model import Quantity, informed
 from mixtura.models.information import Information, InformationStats, estimated, information
 from mixtura.models.mixture import Mixture, MixtureParams
 
