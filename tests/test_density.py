@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 import textbook_families as textbook
 from mixtura import GaussianMixture, Histogram, MixtureModel, fit_density
-from mixtura.exceptions import SelectionWarning
+from mixtura.exceptions import CheckpointError, SelectionWarning
 from mixtura.families import (
     Bernoulli,
     Beta,
@@ -27,7 +27,9 @@ from mixtura.families import (
     VonMises,
     ZeroInflated,
 )
+from mixtura.grid import BLOCK_ROWS
 from mixtura.selection.density import LEFT
+from mixtura.sources import ArraySource
 from mixtura.values import same_bits
 
 FAST = {"init_params": "k-means++", "random_state": 0}
@@ -216,6 +218,37 @@ def test_files_and_tables_are_taken(tmp_path):
     assert of_table.model.feature_names_in_.tolist() == ["wait"]
     alone = MixtureModel(Gamma(), 1, tol=of_array.model.tol, max_iter=1000, **FAST).fit(x)
     assert same_bits(of_array.model.params_, alone.params_)
+
+
+@doubtful
+def test_it_goes_on_from_a_checkpoint_of_the_same_families(tmp_path):
+    x, path = gammas(np.random.default_rng(0), 300), tmp_path / "density.ckpt"
+    families, options = [Gamma(), LogNormal(), StudentT()], {"tol": 1e-12, **FAST}
+    whole = fit_density(x, (1, 2), families, **options)
+
+    def interrupt(state):
+        if state.n_passes == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_density(x, (1, 2), families, checkpoint=path, callback=interrupt, **options)
+    with pytest.raises(CheckpointError, match="another fit: tried was"):
+        fit_density(x, (1, 2), [Gamma(), LogNormal()], checkpoint=path, **options)
+    resumed = fit_density(x, (1, 2), families, checkpoint=path, **options)
+    for a, b in zip(whole.selection.candidates, resumed.selection.candidates, strict=True):
+        assert same_bits(a.estimator.params_, b.estimator.params_)
+
+
+@doubtful
+def test_chunks_and_threads_change_no_bit():
+    x = gammas(np.random.default_rng(0), 3 * BLOCK_ROWS)[:, None]
+    weight = np.random.default_rng(1).random(len(x))
+    whole, parts = (
+        fit_density(source, (1, 2), [Gamma(), StudentT()], n_threads=n, **FAST)
+        for source, n in ((ArraySource(x, weight), 1), (ArraySource(x, weight, chunk_rows=BLOCK_ROWS), 2))
+    )
+    assert repr(whole.table) == repr(parts.table)
+    assert whole.model.tol == parts.model.tol
 
 
 @doubtful
