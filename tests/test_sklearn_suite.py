@@ -60,6 +60,10 @@ class PlainMixture(mixtura.GaussianMixture):
             verbose_interval=verbose_interval, acceleration=None,
         )  # fmt: skip
 
+    def _set_fitted(self, model, result):
+        super()._set_fitted(model, result)
+        self.n_iter_ = max(1, self.n_iter_)  # theirs counts the update that finds nothing to change, too
+
 
 PlainMixture.__name__ = "GaussianMixture"
 
