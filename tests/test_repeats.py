@@ -17,6 +17,7 @@ from mixtura.families import (
     ZeroInflated,
 )
 from mixtura.sources import ArraySource, as_source
+from mixtura.sources.labelled import LabelledSource
 
 N = 2000
 
@@ -157,6 +158,11 @@ def test_rows_are_read_no_further_than_there_are_too_many(monkeypatch):
 def test_rows_stay_as_they_are_where_that_is_not_the_same_or_does_not_pay(family, x, weight):
     source = ArraySource(x, weight)
     assert repeats.merge(source, family) is source
+
+
+def test_rows_with_labels_stay_as_they_are():
+    source = LabelledSource(ArraySource(np.ones((100, 1))), np.arange(100) % 2)
+    assert repeats.merge(source, Poisson()) is source
 
 
 def test_what_is_held_in_memory_is_bounded(monkeypatch):

@@ -24,7 +24,7 @@ def fold_blocks(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool) 
             forest.insert(level, index, stats)
     else:
         for block in chunk.split(BLOCK_ROWS):
-            forest.insert(0, block.first, model.e_block(params, block.packed()))
+            forest.insert(0, block.first, model.e_block(params, block.packed(sparse=True)))
     return forest
 
 
@@ -45,6 +45,6 @@ def posterior_rows(model: RowModel[P, S], params: P, chunk: Chunk, *, compiled: 
         return model.posterior_rows(params, chunk, wanted)
     parts = []
     for block in chunk.split(BLOCK_ROWS):
-        loglik, resp = model.posterior(params, block.packed().x)
+        loglik, resp = model.posterior(params, block.packed(sparse=True).x)
         parts.append(Posterior(loglik, resp.argmax(axis=1), resp if wanted == "shares" else resp[:0]))
     return Posterior.join(parts)

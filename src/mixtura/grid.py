@@ -18,6 +18,16 @@ BLOCK_STEPS = 1 << 15  # rows of a block of sequences, at least: so many that wh
 CHUNK_ROWS = 1 << 20  # rows that a source of more hands out at a time
 
 
+def is_sparse(x: Any) -> bool:
+    """Tell whether these are rows of a sparse matrix."""
+    return hasattr(x, "toarray")
+
+
+def dense(x: Any, dtype: type[np.floating[Any]] = np.float64) -> Any:
+    """Return rows of an array or a sparse matrix as C-contiguous numbers, without a copy where they are so already."""
+    return np.ascontiguousarray(x.toarray() if is_sparse(x) else x, dtype=dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class Chunk:
     """Consecutive rows as a source holds them, starting on the grid.
@@ -25,7 +35,7 @@ class Chunk:
     Attributes
     ----------
     x : (n, d) array
-        Rows of any real dtype and strides.
+        Rows of any real dtype and strides; or of a sparse matrix, which `packed` makes an array of.
     weight : (n,) array or None
         Row weights; None stands for ones.
     first : int
@@ -63,9 +73,12 @@ class Chunk:
         counted = self.weight > 0
         return np.array([self.weight[counted] @ values[counted], self.weight.sum()])
 
-    def packed(self, dtype: type[np.floating[Any]] = np.float64) -> Self:
-        """Return the rows as C-contiguous numbers of this type, without a copy where they are so already."""
-        return replace(self, x=np.ascontiguousarray(self.x, dtype=dtype))
+    def packed(self, dtype: type[np.floating[Any]] = np.float64, *, sparse: bool = False) -> Self:
+        """Return the rows as C-contiguous numbers of this type, without a copy where they are so already.
+
+        With `sparse`, those of a sparse matrix stay as they are.
+        """
+        return self if sparse and is_sparse(self.x) else replace(self, x=dense(self.x, dtype))
 
 
 @dataclass(frozen=True, eq=False)

@@ -187,6 +187,8 @@ class Family(Protocol[T, M]):
 
     name: ClassVar[str]
 
+    takes_sparse: ClassVar[bool]  # whether composed code takes rows of a sparse matrix as they are
+
     @property
     def support(self) -> str:
         """The possible values, in words, for errors."""

@@ -20,7 +20,7 @@ from mixtura.sources.labelled import LabelledSource
 
 FEWER = 4  # times fewer rows repay that they are looked for, if one more pass is all that they save
 MOST_VALUES = 1 << 22  # in the distinct rows, which are held in memory
-PIECE_ROWS = 1 << 18  # that are looked at together
+PIECE_ROWS, PIECE_VALUES = 1 << 18, 1 << 22  # that are looked at together, at most
 LARGEST_KEY = 1 << 62  # an integer has room for
 EXACT = 1 << 53  # whole numbers up to it have a float each
 ROOMY = 4  # times more places than rows a table may have; beyond, sorting takes less time than clearing it
@@ -52,7 +52,8 @@ def merge(source: Source, family: Family[Any, Any]) -> Source:
         return source
     most = min(source.n_rows // FEWER, MOST_VALUES // source.n_features)
     found: _Rows | None = None
-    for piece in source.map_rows(partial(_distinct, most=most), PIECE_ROWS):
+    together = min(PIECE_ROWS, PIECE_VALUES // source.n_features)
+    for piece in source.map_rows(partial(_distinct, most=most), max(1, together)):
         found = piece if piece is None or found is None else _join(found, piece, most)
         if found is None:
             return source

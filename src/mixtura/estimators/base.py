@@ -109,7 +109,7 @@ class BaseMixture(Inference, DensityMixin, Iterated):
         ValueError
             For options, rows, weights or labels that cannot be; the message names the place.
         TypeError
-            For sparse matrices, and dates.
+            For dates, and for sparse matrices unless the family is of counts or categories.
         """
         trial = copy.copy(self)  # a failed fit must leave nothing behind
         trial._fit(X, sample_weight, labels)

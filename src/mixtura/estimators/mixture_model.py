@@ -10,6 +10,7 @@ from mixtura.em import State
 from mixtura.estimators.base import POLICIES, BaseMixture
 from mixtura.estimators.iterated import QUASI_NEWTON
 from mixtura.estimators.one_column import OneColumn
+from mixtura.model import COUNTING
 from mixtura.models.mixture import Mixture
 from mixtura.models.weights import Dirichlet, Weighting
 
@@ -92,6 +93,7 @@ class MixtureModel(OneColumn):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = getattr(self.family, "measure", None) == COUNTING
         tags.input_tags.allow_nan = hasattr(self.family, "for_missing")
         return tags
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from mixtura.model import Source
 from mixtura.sources import as_source
 from mixtura.sources.histogram import Histogram
+from mixtura.sources.sparse import SparseSource
 
 
 def read(estimator: Any, X: Any, sample_weight: Any = None, *, reset: bool) -> Source:
@@ -29,6 +31,11 @@ def read_sums(estimator: Any, X: Any, sample_weight: Any = None, *, reset: bool)
     if isinstance(X, Histogram) and sample_weight is not None:
         raise ValueError("sample_weight is given with a histogram, whose counts are its weights: give the counts alone")
     source = as_source(X, weight=sample_weight)
+    if isinstance(source, SparseSource) and not get_tags(estimator).input_tags.sparse:
+        raise TypeError(
+            f"sparse data ({type(X).__name__}) is for a MixtureModel of counts or categories, such as "
+            f"families.Multinomial(): pass X.toarray() if it fits in memory"
+        )
     shape = (source.n_rows, source.n_features)
     if source.n_features == 0:
         raise ValueError(f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required.")

@@ -17,7 +17,7 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.linalg import HALF_APART, quotient, ratio
 from mixtura.frame import Frame
-from mixtura.grid import BLOCK_ROWS
+from mixtura.grid import BLOCK_ROWS, is_sparse
 from mixtura.model import Event
 from mixtura.stats import Forest, Sums
 from mixtura.values import leaves
@@ -29,6 +29,7 @@ class Composed(ABC, Generic[T]):
     """Served by composed NumPy, on rows as they are, with sums that have no pivot."""
 
     name: ClassVar[str]
+    takes_sparse: ClassVar[bool] = False
 
     def frame(self, low: FloatArray, high: FloatArray, centre: FloatArray) -> Frame:
         """Return the identity: values are used as they are."""
@@ -135,6 +136,8 @@ class MeanFamily(Composed[T]):
     def suffstats(self, theta: T, x: FloatArray, resp: FloatArray) -> MeanSums:
         """Return the counts and the sums of t(x) of each component."""
         statistic = self.statistic(theta, x)
+        if is_sparse(statistic):
+            return MeanSums(s0=resp.sum(axis=0), s1=np.ascontiguousarray((statistic.T @ resp).T))
         sums = resp.T @ statistic.reshape(len(x), -1)
         return MeanSums(s0=resp.sum(axis=0), s1=sums.reshape(-1, *statistic.shape[1:]))
 

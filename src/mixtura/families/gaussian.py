@@ -71,6 +71,7 @@ class Gaussian(GaussianPieces, GaussianInformation):
     reg_covar: float = 0.0
     prior: ComponentPrior | None = None
     name: ClassVar[str] = "gaussian"
+    takes_sparse: ClassVar[bool] = False
     support: ClassVar[str] = "finite numbers"
     measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[GaussianParams]] = GaussianParams

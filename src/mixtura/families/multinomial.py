@@ -9,7 +9,7 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import expect, is_whole
-from mixtura.families.counts import log_factorial
+from mixtura.families.counts import log_factorial, log_factorials
 from mixtura.families.linalg import log_or_never, quotient
 from mixtura.families.linear import Linear
 from mixtura.families.powers import log_powers
@@ -47,6 +47,7 @@ class Multinomial(OnSphere[MultinomialParams], Linear[MultinomialParams]):
     """
 
     name: ClassVar[str] = "multinomial"
+    takes_sparse: ClassVar[bool] = True
     support: ClassVar[str] = "whole numbers from 0"
     measure: ClassVar[str] = COUNTING
     params_type: ClassVar[type[MultinomialParams]] = MultinomialParams
@@ -62,7 +63,7 @@ class Multinomial(OnSphere[MultinomialParams], Linear[MultinomialParams]):
 
     def log_density(self, theta: MultinomialParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-probabilities given the totals (formula D18)."""
-        orders = log_factorial(x.sum(axis=1)) - log_factorial(x).sum(axis=1)
+        orders = log_factorial(x.sum(axis=1)) - log_factorials(x)
         density: FloatArray = log_powers(x, theta.probs) + orders[:, None]
         return density
 

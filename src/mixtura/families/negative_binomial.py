@@ -10,7 +10,7 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.capabilities import Quantity
 from mixtura.families.base import Separable, expect, is_whole
-from mixtura.families.counts import by_column, log_factorial
+from mixtura.families.counts import by_column, log_factorials
 from mixtura.families.linalg import ratio
 from mixtura.families.powers import log_powers
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
@@ -91,7 +91,7 @@ class NegativeBinomial(Separable[NegativeBinomialParams]):
             terms: FloatArray = log_rising(size, count) - (count + size) * np.log1p(mean / size)
             return terms
 
-        density: FloatArray = log_powers(x, theta.means) - log_factorial(x).sum(axis=1)[:, None]
+        density: FloatArray = log_powers(x, theta.means) - log_factorials(x)[:, None]
         for term in by_column(x, excess):
             density += term
         return density

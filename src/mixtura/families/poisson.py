@@ -9,7 +9,7 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.families.base import Separable, expect, is_whole
-from mixtura.families.counts import log_factorial
+from mixtura.families.counts import log_factorials
 from mixtura.families.linalg import log_or_never
 from mixtura.families.linear import Linear
 from mixtura.families.powers import log_powers
@@ -41,6 +41,7 @@ class Poisson(Standardized[PoissonParams], Separable[PoissonParams], Linear[Pois
     """
 
     name: ClassVar[str] = "poisson"
+    takes_sparse: ClassVar[bool] = True
     support: ClassVar[str] = "whole numbers from 0"
     measure: ClassVar[str] = COUNTING
     params_type: ClassVar[type[PoissonParams]] = PoissonParams
@@ -56,7 +57,7 @@ class Poisson(Standardized[PoissonParams], Separable[PoissonParams], Linear[Pois
     def log_density(self, theta: PoissonParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-probabilities (formula E7); a rate of 0 allows only counts of 0."""
         density: FloatArray = log_powers(x, theta.rates) - theta.rates.sum(axis=1)
-        density -= log_factorial(np.ascontiguousarray(x.T)).sum(axis=0)[:, None]  # rows are short
+        density -= log_factorials(x)[:, None]
         return density
 
     def layout(self, n_features: int) -> Layout:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray, Wanted
-from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.grid import BLOCK_ROWS, Chunk, dense
 from mixtura.kernels.threads import allowed_threads, share_out
 from mixtura.kernels.tile import constant
 from mixtura.stats import Node
@@ -87,7 +87,7 @@ def map_rows(
 
     def run(begin: int, end: int) -> None:
         rows = slice(begin * piece, end * piece)
-        kernel(constant(x[rows], dtype), *arguments, loglik[rows], labels[rows], resp[rows])
+        kernel(constant(dense(x[rows], dtype), dtype), *arguments, loglik[rows], labels[rows], resp[rows])
 
     share_out(run, -(-n // piece), max(1, _blocks_a_slice(d, work) * BLOCK_ROWS // piece))
     return loglik, labels, resp

@@ -12,7 +12,7 @@ from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.blocks import sum_rows
 from mixtura.capabilities import Suspicious
 from mixtura.families.linalg import is_occupied, log_or_never
-from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.grid import BLOCK_ROWS, Chunk, dense, is_sparse
 from mixtura.model import Event, EventKind, Family, Posterior
 from mixtura.models.collapse import CollapsePolicy, Floor
 from mixtura.models.weights import Weighting
@@ -120,7 +120,8 @@ class Mixture(Generic[T]):
     def e_block(self, params: MixtureParams[T], chunk: Chunk) -> MixtureStats:
         """Return the sums over one block of rows, by composed NumPy."""
         params = _given(params, chunk.label)
-        loglik, resp = self.posterior(params, chunk.x)
+        x = self._taken(chunk.x)
+        loglik, resp = self.posterior(params, x)
         if chunk.weight is not None:
             resp *= chunk.weight[:, None]
         total, weight = chunk.total(loglik)
@@ -128,7 +129,7 @@ class Mixture(Generic[T]):
             loglik=float(total),
             weight=float(weight),
             pivot=self.family.pivot(params.components),
-            components=self.family.suffstats(params.components, chunk.x, resp),
+            components=self.family.suffstats(params.components, x, resp),
         )
 
     def e_blocks(self, params: MixtureParams[T], chunk: Chunk) -> Iterator[tuple[Node, MixtureStats]]:
@@ -162,7 +163,11 @@ class Mixture(Generic[T]):
         A row of density zero under every component has log-density -inf and the mixing weights as its
         responsibilities.
         """
-        return weigh(self.family.log_density(params.components, x), params)
+        return weigh(self.family.log_density(params.components, self._taken(x)), params)
+
+    def _taken(self, x: Any) -> Any:
+        """Return rows as the family takes them: those of a sparse matrix as an array, unless it makes use of that."""
+        return dense(x) if is_sparse(x) and not self.family.takes_sparse else x
 
     def m_step(self, stats: MixtureStats, params: MixtureParams[T]) -> tuple[MixtureParams[T], Sequence[Event]]:
         """Return the weights and components that maximize the expected objective (formula M1).

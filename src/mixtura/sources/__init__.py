@@ -16,8 +16,9 @@ from mixtura.sources.columns import is_column
 from mixtura.sources.files import Files, is_path
 from mixtura.sources.pieces import Rows
 from mixtura.sources.slabs import Slabs, is_chunked
+from mixtura.sources.sparse import SparseSource
 from mixtura.sources.stream import StreamSource
-from mixtura.sources.tables import is_table, read_table
+from mixtura.sources.tables import is_table, read_table, read_weight
 
 __all__ = ["ArraySource", "StreamSource", "as_source"]
 
@@ -61,7 +62,7 @@ def as_source(
     Raises
     ------
     TypeError
-        For sparse matrices, columns that do not hold numbers, and what can be read only once, without `spool`.
+        For columns that do not hold numbers, and what can be read only once, without `spool`.
     ValueError
         For a wrong shape, no rows, an unknown column, weights that cannot be, or a damaged file.
     SourceChangedError
@@ -71,6 +72,8 @@ def as_source(
     -----
     These are read whole into memory, or are there already: arrays and array-likes (n, d) or (n,); pandas, Polars and
     Arrow tables and series.
+
+    Sparse matrices and arrays of SciPy stay as they are: zeros that are not stored are made for some rows at a time.
 
     These are read piece by piece in every pass:
 
@@ -101,6 +104,10 @@ def as_source(
         if columns is not None or weight is not None:
             raise ValueError("columns and weight cannot be given with a source: give them to as_source(data, ...)")
         return cast(Source, data)
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        if columns is not None:
+            raise ValueError("columns cannot be given with a sparse matrix: take them from it, data[:, columns]")
+        return SparseSource(data, read_weight(weight, data.shape[0]))
     rows = _read_pieces(data, columns, weight, spool)
     if rows is None:
         table = read_table(data, columns, weight)

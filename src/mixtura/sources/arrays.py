@@ -70,6 +70,10 @@ class ArraySource(LocalSource):
 
     def take(self, ranks: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return the rows of these ascending ranks among those of positive weight, with their weights."""
-        rows = ranks if self.weight is None else find_ranks(self.weight, ranks)
-        weight = np.ones(len(rows)) if self.weight is None else self.weight[rows]
+        rows, weight = self.find(ranks)
         return np.ascontiguousarray(self.x[rows], dtype=np.float64), weight
+
+    def find(self, ranks: IntArray) -> tuple[IntArray, FloatArray]:
+        """Return the numbers of the rows of these ascending ranks among those of positive weight, and their weights."""
+        rows = ranks if self.weight is None else find_ranks(self.weight, ranks)
+        return rows, np.ones(len(rows)) if self.weight is None else self.weight[rows]

@@ -37,7 +37,7 @@ class LabelledSource(LocalSource):
 
     def _gather(self, mine: IntArray) -> ArraySource:
         weight = self._rows.weight
-        return ArraySource(self._rows.x[mine], None if weight is None else weight[mine])
+        return type(self._rows)(self._rows.x[mine], None if weight is None else weight[mine])
 
     @cached_property
     def fingerprint(self) -> str:

@@ -63,10 +63,6 @@ def _refuse(data: Any) -> None:
         raise TypeError("the data is None, expected rows: an array, a table or a series")
     if np.ma.is_masked(data):
         raise ValueError("the data is a masked array with masked entries: fill them in, or leave their rows out")
-    if hasattr(data, "toarray") and hasattr(data, "nnz"):
-        raise TypeError(
-            f"sparse data ({type(data).__name__}) is not supported: pass data.toarray() if it fits in memory"
-        )
 
 
 def is_table(data: Any) -> bool:
