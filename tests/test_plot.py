@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from mixtura import GaussianMixture, Histogram, MixtureModel, plot
-from mixtura.families import Poisson
+from mixtura.families import Gamma, Gaussian, NegativeBinomial, Poisson, StudentT
 from mixtura.plot import DensityDisplay, PairsDisplay, TraceDisplay, _data, _style
 from mixtura.plot._pairs import ellipse_axes
 
@@ -75,6 +75,32 @@ def test_density_sees_a_peak_far_narrower_than_the_grid():
     fitted = GaussianMixture(2, means_init=[[0.0], [50.0]], reg_covar=0, random_state=0).fit(values)
     display = DensityDisplay.from_estimator(fitted, values, ax=axes())
     assert np.trapezoid(display.density, display.grid) == pytest.approx(1.0, abs=0.02)
+
+
+def test_density_of_any_family_sees_such_a_peak():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.gamma(2.0, 100.0, 900), rng.gamma(1e6, 50e-6, 100)])
+    labels = np.repeat([0, 1], [900, 100])
+    display = DensityDisplay.from_estimator(MixtureModel(Gamma(), 2).fit(x, labels=labels), x, ax=axes())
+    assert np.trapezoid(display.density, display.grid) == pytest.approx(1.0, abs=0.02)
+
+
+def test_places_of_components_are_those_of_their_rows():
+    x = np.concatenate([np.random.default_rng(0).normal(0, 1, 500), np.random.default_rng(1).normal(20, 3, 300)])
+    labels = np.repeat([0, 1], [500, 300])
+    normal = MixtureModel(Gaussian(), 2, tol=1e-9).fit(x, labels=labels)
+    t = MixtureModel(StudentT(), 2).fit(x, labels=labels)
+    for own, of_rows in zip(_data.places(normal, x), _data.places(t, x), strict=True):
+        np.testing.assert_allclose(of_rows, own, rtol=0.02, atol=0.02)
+
+
+def test_many_counts_have_bars_of_several():
+    x = np.random.default_rng(0).negative_binomial(2, 0.01, 1000)
+    display = DensityDisplay.from_estimator(MixtureModel(NegativeBinomial()).fit(x), x, ax=axes())
+    width = np.diff(display.edges)[0]
+    assert width == round(width)
+    q1, q3 = np.quantile(x, [0.25, 0.75])
+    assert 0 <= width - 2 * (q3 - q1) / 10 < 1, "the width of Freedman and Diaconis, rounded up"
 
 
 def test_density_of_counts_is_a_probability_at_whole_numbers():
