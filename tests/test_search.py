@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import scale
 
 from mixtura import GaussianMixture, MixtureModel, search
+from mixtura.draws import draw_rows
 from mixtura.em import drive
 from mixtura.families import Gaussian, Poisson
 from mixtura.init import _reduce
@@ -133,3 +134,14 @@ def test_a_sample_of_rows_that_repay_the_kernel_has_it_too(monkeypatch):
     few, many = asked[: len(asked) // 2], asked[len(asked) // 2 :]
     assert not any(few)
     assert all(many) == Gaussian().fused(6, 2)
+
+
+def test_rows_drawn_to_start_from_are_different_values():
+    """Of data that are mostly one value; where there are fewer values than components, each is there."""
+    points = np.concatenate([np.zeros((950, 2)), np.arange(10.0).reshape(5, 2) + 1, np.arange(90.0).reshape(45, 2)])
+    weight = np.ones(len(points))
+    for seed in range(20):
+        drawn = draw_rows(points, weight, 6, np.random.default_rng(seed))
+        assert len(np.unique(drawn, axis=0)) == 6
+    few = draw_rows(points[945:952], np.array([1.0, 1, 1, 1, 1, 1, 0]), 3, np.random.default_rng(0))
+    assert_array_equal(np.unique(few, axis=0), [[0.0, 0.0], [1.0, 2.0]])

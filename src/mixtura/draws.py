@@ -18,12 +18,12 @@ def put_in_order(rows: FloatArray, weight: FloatArray) -> tuple[FloatArray, Floa
 
 
 def draw_rows(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
-    """Draw k different rows in proportion to their weights."""
+    """Draw k rows of different values in proportion to their weights; where there are fewer, some again."""
     chosen: list[int] = []
+    left = weight.copy()
     for _ in range(k):
-        left = weight.copy()
-        left[chosen] = 0.0
-        chosen += draw(left, 1, rng).tolist()
+        chosen += draw(left if left.any() else weight, 1, rng).tolist()
+        left[(points == points[chosen[-1]]).all(axis=1)] = 0.0
     drawn: FloatArray = points[chosen]
     return drawn
 

@@ -106,7 +106,7 @@ class CriterionDisplay:
         from matplotlib.ticker import MaxNLocator
 
         _style.require_matplotlib()
-        ax = _style.new_axes(self.figsize) if ax is None else ax
+        ax = _style.axes_or_new(ax, self.figsize)
         self.ax_, self.figure_ = ax, ax.figure
         colors = _style.component_colors(len(self.curves))
         self.lines_ = [

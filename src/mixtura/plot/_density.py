@@ -179,7 +179,7 @@ class DensityDisplay:
             Itself, with `ax_`, `figure_`, `line_`, `component_lines_` and `bars_`.
         """
         _style.require_matplotlib()
-        ax = _style.new_axes(self.figsize) if ax is None else ax
+        ax = _style.axes_or_new(ax, self.figsize)
         self.ax_, self.figure_ = ax, ax.figure
         colors = _style.component_colors(len(self.weights))
         self._draw_data(ax)

@@ -208,7 +208,7 @@ class PairsDisplay:
         """
         _style.require_matplotlib()
         c = len(self.names)
-        self.axes_ = _panels(_style.new_axes(self.figsize) if ax is None else ax, c)
+        self.axes_ = _panels(_style.axes_or_new(ax, self.figsize), c)
         self.figure_ = self.axes_[0, 0].figure
         colors = list(self.colors or _style.component_colors(len(self.weights)))
         self.scatters_: dict[tuple[int, int], Any] = {}

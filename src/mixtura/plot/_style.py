@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
+
+A = TypeVar("A")  # axes, or an array of them
 
 # For 6, 8 and 10 colors, by M. A. Petroff, "Accessible color sequences for data visualization"
 # (arXiv:2107.02270): distinguishable under the three common forms of color-vision deficiency.
@@ -75,8 +77,10 @@ def component_colors(k: int) -> list[str]:
     return [to_hex(ramp(t)) for t in np.linspace(0.0, 0.9, k)]
 
 
-def new_axes(size: tuple[float, float]) -> Axes:
-    """Open a pyplot figure of `size` inches with one axes, as scikit-learn's displays do."""
+def axes_or_new(ax: A | None, size: tuple[float, float]) -> A | Axes:
+    """Return `ax`, or open a pyplot figure of `size` inches with one axes, as scikit-learn's displays do."""
+    if ax is not None:
+        return ax
     import matplotlib.pyplot as plt
 
     axes: Axes = plt.figure(figsize=size, layout="constrained").add_subplot()

@@ -94,7 +94,7 @@ class TraceDisplay:
         from matplotlib.ticker import MaxNLocator
 
         _style.require_matplotlib()
-        ax = _style.new_axes(self.figsize) if ax is None else ax
+        ax = _style.axes_or_new(ax, self.figsize)
         self.ax_, self.figure_ = ax, ax.figure
         updates = np.arange(len(self.objective))
         marker = "o" if len(updates) <= MARKED else None
