@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -20,10 +18,10 @@ from typing import Any, Generic, TypeVar
 from mixtura.acceleration import Ascent, Evaluated, Plain, rises
 from mixtura.blocks import fold_blocks
 from mixtura.checkpoint import Checkpoint
-from mixtura.context import setting
 from mixtura.model import Model, Source
+from mixtura.observers import State, observe, tell, unobserved
 from mixtura.persistence import encode
-from mixtura.progress import listen, unheard
+from mixtura.progress import listen
 from mixtura.result import ALONE, Agreement, EMResult, Status, Trace
 from mixtura.stats import Stats
 
@@ -50,70 +48,6 @@ REPEATS = 2  # most passes that a model may ask for at the same parameters; more
 Loop = Generator[P, S, "EMResult[P]"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class State(Generic[P]):
-    """What an observer of a fit is told after each evaluation.
-
-    Attributes
-    ----------
-    restart : int
-        Which of the fits that share the passes, from 0.
-    iteration, max_iter : int
-        Updates that preceded this evaluation, and the most there will be.
-    objective : float
-        Log-likelihood plus log prior at `params`.
-    loglik, weight : float
-        Log-likelihood and total weight of the rows.
-    params : P
-        The parameters, in the model's own form.
-    n_passes : int
-        Passes over the data so far.
-    seconds : float
-        Since the first pass began, in this process.
-    """
-
-    restart: int
-    iteration: int
-    max_iter: int
-    objective: float
-    loglik: float
-    weight: float
-    params: P
-    n_passes: int
-    seconds: float
-
-
-Observer = Callable[[State[Any]], Any]
-
-
-def _log(state: State[Any]) -> None:
-    logger.info("restart %d, iteration %d: objective %.9g", state.restart, state.iteration, state.objective)
-
-
-_observers: ContextVar[tuple[Observer, ...]] = ContextVar("mixtura_observers", default=(_log,))
-
-
-def observe(observer: Observer) -> AbstractContextManager[None]:
-    """Call ``observer(state)`` after every evaluation of the fits made inside; if it returns True, they end there.
-
-    Examples
-    --------
-    >>> from mixtura import GaussianMixture
-    >>> from mixtura.em import observe
-    >>> with observe(lambda state: print(state.iteration, round(state.objective, 3))):
-    ...     fitted = GaussianMixture(1).fit([0.0, 1.0, 2.0])
-    0 -3.649
-    """
-    return setting(_observers, (*_observers.get(), observer))
-
-
-@contextmanager
-def unobserved() -> Iterator[None]:
-    """Let no observer, no log and no listener hear of the fits made inside: they are a means to something else."""
-    with setting(_observers, ()), unheard():
-        yield
 
 
 def em(
@@ -270,8 +204,7 @@ class _Fit(Generic[P, S]):
             n_passes=trace.passes,
             seconds=time.monotonic() - self._begun,
         )
-        answers = [observer(state) for observer in _observers.get()]
-        return any(answers)
+        return tell(state)
 
     def to_tree(self) -> dict[str, Any]:
         """Return all that is needed to go on from here, as plain values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixtura.em import Observer, State
+from mixtura.observers import Observer, State
 
 
 def printer(verbose: int, interval: int) -> Observer:
