@@ -153,11 +153,20 @@ class Gaussian(GaussianPieces, GaussianInformation):
         """Return densities in each component by a compiled kernel, (n, k8), and what logarithms (n,) were taken out."""
         from mixtura.kernels import states
 
-        factors = self.covariance.expand_factors(theta.factors, *theta.means.shape)
-        frame = theta.frame
+        k, d = theta.means.shape
+        if d > states.WIDEST:
+            return self._shares(theta, x)
+        factors, frame = self.covariance.expand_factors(theta.factors, k, d), theta.frame
         return states.scaled_densities(
             x, frame.shift, frame.scale, theta.means, factors, self._band(theta), self.log_peaks(theta)
         )
+
+    def _shares(self, theta: GaussianParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return densities over their sum, (n, k8), and the logarithm (n,) of that, by the kernel of the posterior."""
+        from mixtura.kernels import states
+
+        found = self.posterior_rows(np.zeros(len(theta.means)), theta, x, "shares")
+        return states.widened(found.resp), found.loglik
 
     def _band(self, theta: GaussianParams) -> int:
         """Return how far from the diagonal covariances have entries."""

@@ -127,11 +127,8 @@ class IncompleteGaussian(Gaussian):
         return y, part @ spread @ np.swapaxes(part, 1, 2)
 
     def scaled_densities(self, theta: GaussianParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return densities over their sum, (n, k8), and the logarithm (n,) of that, by the kernel of the posterior."""
-        from mixtura.kernels import states
-
-        found = self.posterior_rows(np.zeros(len(theta.means)), theta, x, "shares")
-        return states.widened(found.resp), found.loglik
+        """Return densities by the kernel of the posterior, the only one that knows missing values."""
+        return self._shares(theta, x)
 
     def weighted_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
         """Return the sums piece by piece: the kernel has none for responsibilities from elsewhere."""

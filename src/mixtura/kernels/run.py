@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray, Wanted
+from mixtura.arena import lined
 from mixtura.grid import BLOCK_ROWS, Chunk, dense
 from mixtura.kernels.threads import allowed_threads, share_out
 from mixtura.kernels.tile import constant
@@ -83,7 +84,7 @@ def map_rows(
     blocks = -(-n // BLOCK_ROWS)
     piece = BLOCK_ROWS * max(1, min(blocks // (SUBTREES * allowed_threads()), _blocks_a_slice(d, work)))
     labels = np.empty(n, dtype=np.int64)
-    loglik, resp = np.empty(0 if wanted == "labels" else n), np.empty((n if wanted == "shares" else 0, k))
+    loglik, resp = lined(0 if wanted == "labels" else n), lined(n if wanted == "shares" else 0, k)
 
     def run(begin: int, end: int) -> None:
         rows = slice(begin * piece, end * piece)

@@ -18,6 +18,7 @@ from mixtura.kernels.tile import LOWEST, TILE, VECTOR, clear, constant, padded, 
 LN2 = math.log(2.0)
 LOG2_E = 1.0 / LN2
 ROOT_HALF_LOG2_E = math.sqrt(LOG2_E / 2)  # a factor times this: -|y|^2 then is a log-density to base 2
+WIDEST = 8  # columns from which the kernel of the posterior, whose products are blocked, finds densities sooner
 PIECE = 8 * BLOCK_ROWS  # rows that repay a thread
 ROWS_A_VALUE = 8  # so many rows of each possible value repay to look for those that are alike
 ROWS: Any = np.int64(4)  # worked on together: what is loaded or stored for one was half of the time
