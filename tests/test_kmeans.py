@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from mixtura.families import Gaussian, Spherical
 from mixtura.frame import Frame
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels.threads import using_threads
+from mixtura.model import EventKind
 from mixtura.models import kmeans as module
 from mixtura.models.kmeans import KMeansParams, Lloyd
 from mixtura.result import Status
@@ -155,14 +157,36 @@ def test_rows_of_float32_are_those_of_float64(scale, path):
     assert_array_equal(here.labels_, there.labels_)
 
 
-def test_rows_and_centers_that_float32_cannot_hold_are_told_apart(path):
-    centers = np.array([[0.0], [1.0], [1e25], [1e30], [3e45], [4e45]])
-    params = KMeansParams.start(Frame.identity(1), centers)
-    x = np.array([[0.2], [0.9], [3e24], [8e29], [3.4e45], [3.6e45], [1e46], [-1e200], [0.5], [1e-60]])
-    model, compiled = module.KMeans(6), path == "compiled"
-    found = posterior_rows(model, params, Chunk(x), compiled=compiled, wanted="labels").labels
-    assert found.tolist() == [0, 1, 0, 3, 4, 5, 5, 0, 0, 0]
-    assert_array_equal(model.e_step(params, x[:6]).s0, [2, 1, 0, 1, 1, 1])
+@pytest.mark.parametrize(
+    ("centers", "rows", "labels"),
+    [
+        (
+            [0.0, 1.0, 1e25, 1e30, 3e45, 4e45],
+            [0.2, 0.9, 3e24, 8e29, 3.4e45, 3.6e45, 1e46, -1e200, 0.5],
+            [0, 1, 0, 3, 4, 5, 5, 0, 0],
+        ),
+        ([0.0, 1e-25, 2e-25, 1.0], [0.6e-25, 1.4e-25, 1.6e-25, 0.4e-25, 0.6, -1.0], [1, 1, 2, 0, 3, 0]),
+        ([-1e140, 1e140], [1e155, -1e155, 1e139], [1, 0, 1]),
+    ],
+)
+def test_rows_and_centers_that_float32_cannot_hold_are_told_apart(centers, rows, labels, path):
+    model, x = module.KMeans(len(centers)), np.array(rows)[:, None]
+    params = KMeansParams.start(Frame.identity(1), np.array(centers)[:, None])
+    found = posterior_rows(model, params, Chunk(x), compiled=path == "compiled", wanted="labels").labels
+    assert found.tolist() == labels
+    assert_array_equal(model.e_step(params, x).s0, np.bincount(labels, minlength=len(centers)))
+
+
+def test_rows_of_float32_far_from_0_are_compared_where_they_are(path):
+    """The origin of the frame, 100000.0117, is none that float32 knows."""
+    rng = np.random.default_rng(0)
+    single = (1e5 + rng.integers(0, 257, (4000, 2)) / 128).astype(np.float32)
+    centers = 1e5 + np.array([[0.5, 0.5], [0.503, 1.0], [1.5, 1.5]])
+    frame = Frame.from_range(*np.array([[1e5] * 2, [1e5 + 2] * 2, [1e5 + 0.7 / 60] * 2]), isotropic=True)
+    model, params = module.KMeans(3), KMeansParams.start(frame, frame.enter(centers))
+    labels = module.squared_distances(single.astype(np.float64), centers).argmin(axis=1)
+    found = posterior_rows(model, params, Chunk(single), compiled=path == "compiled", wanted="labels").labels
+    assert_array_equal(found, labels)
 
 
 def test_an_offset_takes_no_digits(path):
@@ -318,6 +342,19 @@ def test_a_cluster_without_rows_takes_over_half_of_the_widest(path):
     assert fit.inertia_ < 0.7 * KMeans(2, init=start[:2]).fit(x).inertia_
 
 
+def test_the_halves_have_the_mean_and_the_spread_of_the_whole():
+    """Formula K9: each half of a normal distribution of mean squared distance S is sqrt(2 S / pi d) off."""
+    centers = np.arange(12.0).reshape(4, 3)
+    params = replace(KMeansParams.start(Frame.identity(3), centers), weights=np.array([0.3, 0.0, 0.5, 0.2]))
+    after, events = module.reseed(params, np.array([1.0, 0.0, 6.0, 2.0]), np.array([1]))
+    assert [(event.kind, event.component) for event in events] == [(EventKind.RESEED, 1)]
+    assert_allclose(after.centers[[1, 2]].mean(axis=0), centers[2])
+    assert_allclose(np.linalg.norm(after.centers[1] - after.centers[2]), 2 * np.sqrt(2 * 6.0 / (np.pi * 3)))
+    assert_array_equal(after.centers[[0, 3]], centers[[0, 3]])
+    assert_allclose(after.weights, [0.3, 0.25, 0.25, 0.2])
+    assert (after.reseeds, params.reseeds) == (1, 0)
+
+
 def test_where_rows_are_few_the_outcome_has_a_name(path):
     x = np.repeat([[0.0, 1.0], [2.0, 3.0]], 5, axis=0)
     with pytest.warns(CollapseWarning, match="has no rows and keeps its place"):
@@ -405,6 +442,13 @@ def test_starts_are_rows_centers_or_what_a_function_returns():
         drawn = quiet(3, init=method, max_iter=0).fit(x).cluster_centers_
         assert module.squared_distances(drawn, x).min(axis=1).max() < 1e-24
         assert len(np.unique(drawn, axis=0)) == 3
+        assert len(np.unique(quiet(20, init=method, n_init=1, max_iter=0).fit(x[:20]).cluster_centers_, axis=0)) == 20
+
+
+def test_a_start_that_is_the_answer_still_learns_the_shares_of_the_clusters():
+    fit = quiet(2, init=[[0.0], [10.0]]).fit([0.0, 0.0, 0.0, 10.0])
+    assert fit.cluster_centers_.tolist() == [[0.0], [10.0]]
+    assert fit.params_.weights.tolist() == [0.75, 0.25]
 
 
 def test_the_best_restart_is_kept():

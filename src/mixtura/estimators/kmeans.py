@@ -287,15 +287,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         with using_threads(self.n_threads):
             starts.survey(source, self.model_.family)
             params, trace = take_in(source, self.model_, self.params_, batches)
-        self._forget_rows()
+        self.__dict__.pop("labels_", None)  # those rows are not these
         self._set_fitted(self.model_, replace(trace.result(Status.STREAM), params=params))
         self.n_batches_ = batches + 1
         if trace.events:
             warnings.warn(tell(trace.events), CollapseWarning, stacklevel=2)
         return self
-
-    def _forget_rows(self) -> None:
-        self.__dict__.pop("labels_", None)
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
         """Fit to the rows of `X` and return the cluster of each, (n,)."""
