@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
@@ -233,6 +234,13 @@ def test_what_has_no_meaning_is_refused_in_words(model, message):
     with pytest.raises(ValueError, match=message):
         model.fit([[0], [1], [2], [1]])
     assert not hasattr(model, "hmm_")
+
+
+def test_sparse_rows_are_refused_and_a_vector_is_one_column():
+    x = np.array([0, 1, 0, 7, 8, 6, 1, 0])
+    with pytest.raises((TypeError, ValueError), match="sparse"):
+        PoissonHMM(2).fit(csr_array(x[:, None]))
+    assert PoissonHMM(2, random_state=0).fit(x).lambdas_.shape == (2, 1)
 
 
 def test_parameters_that_cannot_be_are_named():

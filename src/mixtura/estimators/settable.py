@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _num_samples
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.em import EMResult
@@ -145,7 +146,7 @@ class NamedHMM(BaseEstimator):
         given = self._given()
         emissions = {self._emissions[name]: value for name, value in given.items() if name in self._emissions}
         hmm = self._make_hmm(
-            tol=max(self.tol, 0.0) / len(X),
+            tol=max(self.tol, 0.0) / _num_samples(X),
             startprob_init=given.get("startprob_"),
             transmat_init=given.get("transmat_"),
             emissions_init=emissions,
