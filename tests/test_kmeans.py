@@ -280,6 +280,7 @@ def test_weights_are_copies(path):
     assert_allclose(weighted.cluster_centers_, copied.cluster_centers_, rtol=1e-12)
     assert_allclose(weighted.inertia_, copied.inertia_, rtol=1e-12)
     assert_array_equal(np.repeat(weighted.labels_, counts), copied.labels_)
+    assert_allclose(weighted.score(x, sample_weight=counts), -weighted.inertia_, rtol=1e-12)
 
 
 def test_statistics_of_parts_add_travel_and_know_their_pivot():
