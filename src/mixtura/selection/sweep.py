@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -16,7 +15,6 @@ from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.outcome import best_of
 from mixtura.init import Survey
 from mixtura.model import Source
-from mixtura.models.mixture import Mixture
 from mixtura.repeats import merge
 from mixtura.result import Trace
 from mixtura.sources.arrays import ArraySource
@@ -51,7 +49,7 @@ def fit_together(
         For rows that no component can yield.
     """
     found, _ = estimators[0]._survey(source, estimators[0]._make_model())
-    described = cache(lambda family: init.describe(source, Mixture(family, 1), found))
+    described: dict[tuple[Any, bool], Survey] = {}  # one for all of a family that the same code would make alone
     failures = [""] * len(estimators)
     jobs: list[list[Job[Any, Any]]] = [[] for _ in estimators]
     few, remembered = _few_rows(estimators, source), Remembered(source)
@@ -59,8 +57,10 @@ def fit_together(
         try:
             estimator._check_enough(few)
             model = found.suited(estimator._make_model())
-            family: Any = model.family  # a frozen value
-            starts = estimator._make_cold_starts(remembered, model, described(family))
+            key = model.family, model.compiles(source.n_rows, source.n_features)
+            if key not in described:
+                described[key] = init.describe(source, model, found)
+            starts = estimator._make_cold_starts(remembered, model, described[key])
             jobs[i] = [Job(model, start, Trace(agreement=starts.agreement)) for start in starts.params]
         except ValueError as error:  # one that cannot be fitted does not end the others
             failures[i] = str(error)
