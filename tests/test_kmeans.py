@@ -129,6 +129,19 @@ def test_rows_between_clusters_that_are_far_from_the_center_of_the_data_are_told
     assert_allclose(-stats.loglik, ((x - centers[labels]) ** 2).sum(), rtol=1e-12)
 
 
+def test_rows_whose_scores_float32_puts_in_the_wrong_order_are_told_apart(path):
+    """Scores are near 1 here, and differ by less than 1e-7 between centers for many rows."""
+    rng = np.random.default_rng(0)
+    x = rng.choice([-1.0, 1.0], (4000, 1)) + rng.uniform(0, 2e-3, (4000, 3))
+    centers = np.concatenate([side + [[0.0], [1e-3], [2e-3]] * np.ones(3) for side in (-1.0, 1.0)])
+    model, params = module.KMeans(6), KMeansParams.start(Frame.identity(3), centers)
+    labels = module.squared_distances(x, centers).argmin(axis=1)
+    found = posterior_rows(model, params, Chunk(x), compiled=path == "compiled", wanted="labels").labels
+    assert_array_equal(found, labels)
+    single = (x.astype(np.float32) @ centers.T.astype(np.float32)) - (centers**2).sum(axis=1).astype(np.float32) / 2
+    assert (single.argmax(axis=1) != labels).sum() > 10
+
+
 def test_of_equally_near_centers_the_first_gets_the_row(path):
     x = np.arange(-64, 65)[:, None] * np.ones((1, 2))
     centers = np.array([[64.0, 64.0], [-64.0, -64.0], [64.0, 64.0], [0.0, 0.0], [0.0, 0.0]])
