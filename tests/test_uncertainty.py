@@ -19,7 +19,7 @@ from mixtura.families import Bernoulli, Categorical, Exponential, Gamma, Gaussia
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.information import collect
 from mixtura.models.uncertainty import Estimate, uncertainty
-from mixtura.priors import Spread
+from mixtura.priors import Fixed, Spread
 from mixtura.sources import ArraySource
 
 TIGHT = {"tol": 1e-15, "max_iter": 2000, "reg_covar": 0.0, "random_state": 0}
@@ -458,6 +458,15 @@ def test_a_saddle_is_refused():
         mixture.standard_errors(overlapping())
     with pytest.raises(InformationError, match="scores is not positive definite"):
         mixture.standard_errors(overlapping(), kind="scores")
+
+
+def test_a_saddle_beside_what_is_fixed_is_named():
+    x = np.concatenate([overlapping(60), overlapping(60) + np.array([20.0, 0.0])])
+    means = [[1.0, 1.5], [21.0, 1.5], [21.0, 1.5]]  # EM never tells the two from each other
+    options = {"weights_init": [0.5, 0.25, 0.25], "precisions_init": np.tile(np.eye(2), (3, 1, 1)), **TIGHT}
+    mixture = GaussianMixture(3, means_init=means, fixed=Fixed(means=[0], covariances=True), **options).fit(x)
+    with pytest.raises(InformationError, match=r"chiefly in component 1 and 2\."):
+        mixture.standard_errors(x)
 
 
 def test_fewer_rows_than_parameters():
