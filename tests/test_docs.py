@@ -52,7 +52,7 @@ TRUTH = {
     "product": {"parts[0].probs": [[[0.1, 0.3, 0.6]] * 3, [[0.7, 0.2, 0.1]] * 3], "parts[2].means": [[50], [35]]},
     "student_t": {"locations": [[0], [12]], "scales": [[[1]], [[4]]], "dofs": [3, 6]},
     "von_mises": {"angles": [[-np.pi / 12], [13 * np.pi / 12 - 2 * np.pi]], "kappas": [[8], [3]]},
-    "zero_inflated": {"zeros": [0.4, 0.1], "rates": [[4], [18]]},
+    "zero_inflated": {"weights": [1], "zeros": [0.3], "rates": [[4]]},
 }
 SURE = 0.9999  # of the intervals in which the truth is to be: none of some 80 is likely to miss it
 
