@@ -53,6 +53,7 @@ def warm_up() -> Iterator[str]:
     markov.decode(np.zeros((n, 1)), starts, logs[0], logs)
     states.scaled_densities(x, *frame, unit, np.eye(d)[None], d, peaks)
     states.moments(x, *frame, np.ones((n, 1)), unit, d)
+    states.over_largest(np.zeros((n, 1)))
     if (alike := states.find_alike(np.zeros((n, 1)))) is not None:
         states.tally(np.ones((n, 1)), alike)
     yield "hidden Markov chains"
