@@ -31,6 +31,7 @@ from mixtura.result import Status
 from mixtura.sources import ArraySource
 from mixtura.stats import Stats
 from mixtura.values import same_bits
+from test_simd import run
 
 PATHS = ("composed", "compiled")
 SHAPES = [(1, 1, 1), (300, 1, 3), (517, 2, 5), (2100, 8, 4), (1300, 19, 9), (700, 33, 17)]
@@ -111,6 +112,25 @@ def test_strides_and_dtypes_change_no_bit(order):
     wide[:, ::2] = x
     for rows in (wide[:, ::2], x.astype(np.int16), np.asarray(x, order=order)):
         assert same_bits(fold_blocks(model, params, Chunk(rows), compiled=True).total(), expected)
+
+
+UNCOMPILED = """
+import numpy as np
+from mixtura.grid import Chunk
+from mixtura.kernels import nearest
+
+for kind in (np.float64, np.float32):  # a tile that ends with the rows, and one that is cut short
+    for rows in (128, 131):
+        x = np.random.default_rng(0).normal(size=(rows, 3)).astype(kind)
+        known = np.zeros(3), np.ones(3), x[:2].astype(float)
+        ((_, sums),) = nearest.e_blocks(Chunk(x), *known)
+        labels = ((x[:, None] - known[2]) ** 2).sum(axis=2).argmin(axis=1)
+        print(int((sums[2:4] - np.bincount(labels)).any()))
+"""
+
+
+def test_uncompiled_which_checks_every_index_the_kernel_does_the_same():
+    assert run(UNCOMPILED, NUMBA_DISABLE_JIT="1") == ["0"] * 4
 
 
 # ---------------------------------------------------------------- near ties
