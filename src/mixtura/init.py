@@ -34,6 +34,7 @@ SURVEY_ROWS = 1 << 12  # rows whose middle stands for that of all
 LOOK_ROWS = 16 * BLOCK_ROWS  # rows that a survey holds as float64
 ABREAST = 64  # rows that a reduction over columns takes at once
 KMEANS_ITERATIONS = 100
+START_WORK = 1 << 24  # values by clusters from which a start by NumPy takes as long as to compile a kernel for it
 FILL_ROWS = 1 << 12  # rows from which missing values of a start are guessed
 FILL_UPDATES = 5  # of the Gaussian that guesses them: two digits do
 BLEND = 0.1  # share of all rows mixed into a start whose own rows leave it without width
@@ -353,7 +354,7 @@ def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Genera
     """Assign rows by k-means from rows drawn far apart, until the inertia falls by less than `tol` of itself."""
     model, rows = KMeans(k), Chunk(points, weight)
     params = KMeansParams.start(Frame.identity(points.shape[1]), spread_out(points, weight, k, rng))
-    compiled = model.compiles(*points.shape)
+    compiled = _repays(model, points)
     inertia = np.inf
     for _ in range(KMEANS_ITERATIONS):
         stats = fold_blocks(model, params, rows, compiled=compiled).total()
@@ -382,5 +383,10 @@ def comparable(rows: FloatArray, found: Survey) -> FloatArray:
 def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
     """Return the number of the nearest centre of each row."""
     model, params = KMeans(len(centres)), KMeansParams.start(Frame.identity(points.shape[1]), centres)
-    compiled = model.compiles(*points.shape)
+    compiled = _repays(model, points)
     return posterior_rows(model, params, Chunk(points), compiled=compiled, wanted="labels").labels
+
+
+def _repays(model: KMeans, points: FloatArray) -> bool:
+    """Tell whether compiling the kernel of k-means, which the fit itself has no use for, repays itself in a start."""
+    return points.size * model.n_clusters >= START_WORK and model.compiles(*points.shape)
