@@ -116,9 +116,10 @@ def load(a: Array, *index: int) -> Vector:
 def store(a: Array, *index_and_vector: Any) -> None:
     """Write a vector, the last argument, to a row of a from the index on."""
     *index, v = index_and_vector
+    window = _window(a, tuple(index))
     if np.shape(v) != (LANES,) or v.dtype != a.dtype:
         raise TypeError(f"store wants a vector of the array's numbers as its last argument, not {v!r}")
-    _window(a, tuple(index))[:] = v
+    window[:] = v
 
 
 def _window(a: Array, index: tuple[int, ...]) -> Array:
