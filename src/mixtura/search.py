@@ -154,7 +154,7 @@ def _abreast(
 ) -> list[MixtureParams[Any]]:
     """Return where short runs of EM from all starts end, the best first, those with a collapsed component last."""
     rows, member = ArraySource(*sample), ensemble.member
-    model = cast("Model[Any, Any]", ensemble)  # it has no coordinates, for which nobody asks here
+    model = cast("Model[Any, Any]", ensemble)  # without what kernels, streams and checkpoints want
     result = drive(rows, model, [ensemble.join(starts)], tol=tol, max_iter=SHORT + LONGER)[0]
     if result.failed:
         return starts
