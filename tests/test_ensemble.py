@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mixtura import init
+from mixtura import init, search
 from mixtura.blocks import fold_blocks
 from mixtura.em import drive
 from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
@@ -116,3 +116,19 @@ def test_inverses_of_triangles(rng, d):
     inverse = invert_lower(lower)
     np.testing.assert_allclose(inverse, np.linalg.inv(lower), atol=1e-12)
     assert not np.triu(inverse, 1).any()
+
+
+def test_a_member_with_a_spike_comes_last_however_high_it_is(rng):
+    rows = np.concatenate([rng.normal(size=(60, 2)), np.full((5, 2), 0.3)])  # duplicates
+    family = Gaussian(Full())
+    source = ArraySource(rows, np.ones(len(rows)))
+    model, found = Mixture(family, 2), init.survey(source, family)
+    halves, spike = rows[:, 0] > 0, rows[:, 0] == 0.3
+    starts = [
+        model.from_resp(init.blank(model, found), rows, np.eye(2)[side.astype(int)])[0] for side in (spike, halves)
+    ]
+    ensemble = Ensemble.of(model)
+    ends = search._abreast(ensemble, search._Sample(rows, np.ones(len(rows))), starts, tol=1e-3)
+    heights = [fold_blocks(model, end, Chunk(rows), compiled=False).total().loglik for end in ends]
+    assert heights[1] > heights[0] + 10, "the spike is no temptation: the test shows nothing"
+    assert np.linalg.det(ends[0].components.covariances).min() > 1e-3
