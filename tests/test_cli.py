@@ -613,6 +613,7 @@ def test_warmup(run, monkeypatch):
     assert list(report["seconds"]) == [
         "diag, spherical, one column", "full", "full, many columns", "tied", "k-means",
         "values missing", "cells of one column", "hidden Markov chains", "counts, categories, waiting times",
+        "gamma", "student t",
     ]  # fmt: skip
     code, out, _ = run("warmup")
     assert code == 0

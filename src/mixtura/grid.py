@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -26,6 +26,31 @@ def is_sparse(x: Any) -> bool:
 def dense(x: Any, dtype: type[np.floating[Any]] = np.float64) -> Any:
     """Return rows of an array or a sparse matrix as C-contiguous numbers, without a copy where they are so already."""
     return np.ascontiguousarray(x.toarray() if is_sparse(x) else x, dtype=dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """Rows of `width` numbers that a function makes of rows: of a slice when that is asked for as an array.
+
+    A kernel asks for the slices that its threads work on, so there never is a copy of all rows.
+    """
+
+    x: Any
+    function: Callable[[FloatArray], FloatArray]
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows of how many numbers."""
+        return self.x.shape[0], self.width
+
+    def __getitem__(self, rows: slice) -> Derived:
+        return Derived(self.x[rows], self.function, self.width)
+
+    def toarray(self) -> FloatArray:
+        """Return what the function makes of the rows; NaN or infinite where a value has no such number."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.function(dense(self.x))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,14 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.capabilities import Quantity
-from mixtura.families.base import Composed, expect
+from mixtura.families.base import expect
 from mixtura.families.linalg import quotient, ratio
+from mixtura.families.linear import Linear
 from mixtura.families.special import log_less_digamma, shape_information, stirling
 from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import Frame
+from mixtura.kernels.layout import REAL, Layout
 from mixtura.model import LEBESGUE, Event, EventKind
 from mixtura.stats import Sums
 
@@ -48,7 +50,7 @@ class BetaSums(Sums):
 
 
 @dataclass(frozen=True)
-class Beta(Composed[BetaParams]):
+class Beta(Linear[BetaParams]):
     """Independent beta-distributed proportions in each column (formulas D21, D22).
 
     A fitted mixture has ``alphas_`` and ``betas_`` (k, d); a mean is alpha / (alpha + beta). The update iterates
@@ -81,17 +83,39 @@ class Beta(Composed[BetaParams]):
 
     def log_density(self, theta: BetaParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-densities (formula D21)."""
-        alphas, betas = theta.alphas, theta.betas
-        totals = alphas + betas
-        widths = np.log(alphas * betas / (2 * np.pi * totals)) / 2
-        peaks = (widths + stirling(totals) - stirling(alphas) - stirling(betas)).sum(axis=1)
+        alphas, betas, totals = theta.alphas, theta.betas, theta.alphas + theta.betas
         gaps = [
             np.log(x / (a / t)) @ a + np.log((1 - x) / (b / t)) @ b
             for a, b, t in zip(alphas, betas, totals, strict=True)
         ]
-        density: FloatArray = peaks + np.column_stack(gaps)
+        density: FloatArray = self._peaks(theta).sum(axis=1) + np.column_stack(gaps)
         density -= (np.log(x) + np.log1p(-x)).sum(axis=1)[:, None]
         return density
+
+    def _peaks(self, theta: BetaParams) -> FloatArray:
+        """Return the logarithms (k, d) of ``x (1 - x)`` times the density at the mean."""
+        alphas, betas, totals = theta.alphas, theta.betas, theta.alphas + theta.betas
+        widths = np.log(alphas * betas / (2 * np.pi * totals)) / 2
+        peaks: FloatArray = widths + stirling(totals) - stirling(alphas) - stirling(betas)
+        return peaks
+
+    def transform(self, x: FloatArray) -> FloatArray:
+        """Return the logarithms of x and of 1 - x, (n, 2 d)."""
+        return np.hstack([np.log(x), np.log1p(-x)])
+
+    def layout(self, n_features: int) -> Layout:
+        """Return both logarithms as features."""
+        return Layout.of_columns(2 * n_features, REAL)
+
+    def coefficients(self, theta: BetaParams) -> tuple[FloatArray, FloatArray]:
+        """Return the shapes less 1, and what is left of the log-densities where both logarithms are 0."""
+        shapes = np.hstack([theta.alphas, theta.betas])
+        means = shapes / np.tile(theta.alphas + theta.betas, 2)
+        return shapes - 1, self._peaks(theta).sum(axis=1) - (shapes * np.log(means)).sum(axis=1)
+
+    def gather(self, s0: FloatArray, s1: FloatArray) -> BetaSums:
+        """Return the sums of both logarithms."""
+        return BetaSums(s0=s0, logs=np.stack(np.split(s1, 2, axis=1)))
 
     def suffstats(self, theta: BetaParams, x: FloatArray, resp: FloatArray) -> BetaSums:
         """Return the sums of both logarithms."""

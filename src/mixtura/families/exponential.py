@@ -12,7 +12,7 @@ from mixtura.families.base import Separable, expect
 from mixtura.families.linear import Linear
 from mixtura.families.standardized import Standardized
 from mixtura.frame import Frame
-from mixtura.kernels.layout import REAL, Layout
+from mixtura.kernels.layout import POSITIVE, Layout
 from mixtura.model import LEBESGUE, Event, EventKind
 
 
@@ -65,7 +65,7 @@ class Exponential(Standardized[ExponentialParams], Separable[ExponentialParams],
 
     def layout(self, n_features: int) -> Layout:
         """Return the times as features."""
-        return Layout.of_columns(n_features, REAL)
+        return Layout.of_columns(n_features, POSITIVE)
 
     def scale(self, theta: ExponentialParams) -> FloatArray:
         """Return the units of the frame, which has no shift."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.capabilities import Quantity
 from mixtura.families.base import Separable, digest, expect
+from mixtura.families.covariance import split
 from mixtura.families.gaussian import DIGITS_LOST
 from mixtura.families.linalg import is_occupied, ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, shape_information, stirling
 from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import ARITHMETIC_FLOOR, EPS, Frame
-from mixtura.model import LEBESGUE, Event, EventKind
-from mixtura.stats import Sums
+from mixtura.grid import Chunk
+from mixtura.model import LEBESGUE, Event, EventKind, Posterior
+from mixtura.stats import Node, Sums
 
 LARGEST_SHAPE = ARITHMETIC_FLOOR**-2  # the standard deviation is then as small a part of the mean as numbers carry
 LEAST_GAP = 0.5 / LARGEST_SHAPE
@@ -89,12 +92,16 @@ class Gamma(Separable[GammaParams]):
 
     def log_density(self, theta: GammaParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-densities (formula D11)."""
-        peaks = (np.log(theta.shapes / (2 * np.pi)) / 2 - stirling(theta.shapes)).sum(axis=1)
         gaps = [
             gap_of(theta.frame.enter(x) / mean) @ shape for mean, shape in zip(theta.means, theta.shapes, strict=True)
         ]
-        density: FloatArray = peaks - np.column_stack(gaps) - np.log(x).sum(axis=1)[:, None]
+        density: FloatArray = self._peaks(theta) - np.column_stack(gaps) - np.log(x).sum(axis=1)[:, None]
         return density
+
+    def _peaks(self, theta: GammaParams) -> FloatArray:
+        """Return the logarithms (k,) of the densities at the means, times the product of these."""
+        peaks: FloatArray = (np.log(theta.shapes / (2 * np.pi)) / 2 - stirling(theta.shapes)).sum(axis=1)
+        return peaks
 
     def suffstats(self, theta: GammaParams, x: FloatArray, resp: FloatArray) -> GammaSums:
         """Return the sums about the pivot."""
@@ -156,6 +163,34 @@ class Gamma(Separable[GammaParams]):
     def information(self, theta: GammaParams) -> FloatArray:
         """Return that about the logarithms of means and shapes, which are orthogonal (formula D12)."""
         return np.stack([theta.shapes, shape_information(theta.shapes)])
+
+    def fused(self, n_components: int, n_features: int) -> bool:
+        """Tell whether this machine runs the kernel well."""
+        from mixtura.kernels.simd import has_fma
+
+        return has_fma()
+
+    def e_blocks(
+        self, log_weights: FloatArray, theta: GammaParams, chunk: Chunk, negligible: float
+    ) -> Iterator[tuple[Node, float, float, GammaSums]]:
+        """Run the compiled E-step; no row is left out."""
+        from mixtura.kernels import gamma
+
+        k, d = theta.means.shape
+        for node, sums in gamma.e_blocks(chunk, theta.pivot, *self._kernel_density(log_weights, theta)):
+            s0, s1, gap = split(sums[2:], (k,), (k, d), (k, d))
+            yield node, float(sums[0]), float(sums[1]), GammaSums(s0=s0, s1=s1, gap=gap)
+
+    def posterior_rows(self, log_weights: FloatArray, theta: GammaParams, x: Array, wanted: Wanted) -> Posterior:
+        """Run the compiled kernel of the posterior over rows."""
+        from mixtura.kernels import gamma
+
+        return Posterior(*gamma.posterior_rows(x, *self._kernel_density(log_weights, theta), wanted=wanted))
+
+    def _kernel_density(self, log_weights: FloatArray, theta: GammaParams) -> tuple[FloatArray, ...]:
+        """Return what a kernel makes densities of."""
+        frame = theta.frame
+        return frame.scale, theta.means, theta.shapes, log_weights + self._peaks(theta) + frame.log_jacobian
 
     def tails(self, theta: GammaParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from mixtura._types import Array, FloatArray, Wanted
 from mixtura.families.base import Composed, MeanSums
-from mixtura.grid import Chunk
+from mixtura.grid import Chunk, Derived
 from mixtura.kernels.layout import WIDEST, Layout
 from mixtura.model import Posterior
 from mixtura.stats import Node
@@ -24,17 +25,24 @@ class Linear(Composed[T]):
     Data that repay it are served by a compiled kernel, others by the composed path of the family.
     """
 
+    def transform(self, x: FloatArray) -> FloatArray:
+        """Return the numbers (n, m) that t(x) and h(x) are made of: rows as they are, unless a family says otherwise.
+
+        NaN or infinite where a value cannot be.
+        """
+        return x
+
     @abstractmethod
     def layout(self, n_features: int) -> Layout:
-        """Return what t(x) and h(x) are made of."""
+        """Return how t(x) and h(x) are made of what `transform` returns."""
 
     @abstractmethod
     def coefficients(self, theta: T) -> tuple[FloatArray, FloatArray]:
         """Return the coefficients (k, m), -inf for what is impossible, and the peaks (k,)."""
 
     def scale(self, theta: T) -> FloatArray:
-        """Return what columns are multiplied by, (d,): ones, unless a family has a unit."""
-        return np.ones(self.n_features(theta))
+        """Return what these numbers are multiplied by, (m,): ones, unless a family has a unit."""
+        return np.ones(len(self.layout(self.n_features(theta)).kinds))
 
     def gather(self, s0: FloatArray, s1: FloatArray) -> Any:
         """Return counts (k,) and sums of t(x) (k, m) as the sums of the family."""
@@ -53,7 +61,8 @@ class Linear(Composed[T]):
         from mixtura.kernels import linear
 
         k = len(log_weights)
-        for node, sums in linear.e_blocks(chunk, *self._density(log_weights, theta)):
+        rows = replace(chunk, x=self._transformed(chunk.x))
+        for node, sums in linear.e_blocks(rows, *self._density(log_weights, theta)):
             counts, rest = sums[2 : 2 + k], sums[2 + k :].reshape(k, -1)
             yield node, float(sums[0]), float(sums[1]), self.gather(counts, rest)
 
@@ -61,7 +70,11 @@ class Linear(Composed[T]):
         """Run the compiled kernel of the posterior over rows."""
         from mixtura.kernels import linear
 
-        return Posterior(*linear.posterior_rows(x, *self._density(log_weights, theta), wanted=wanted))
+        rows = self._transformed(x)
+        return Posterior(*linear.posterior_rows(rows, *self._density(log_weights, theta), wanted=wanted))
+
+    def _transformed(self, x: Array) -> Any:
+        return Derived(x, self.transform, len(self.layout(x.shape[1]).kinds))
 
     def _density(self, log_weights: FloatArray, theta: T) -> tuple[FloatArray, Layout, FloatArray, FloatArray]:
         """Return what the kernel makes densities of."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.capabilities import Quantity
 from mixtura.families.base import Composed
 from mixtura.families.covariance import Covariance
@@ -15,8 +16,9 @@ from mixtura.families.full import Full
 from mixtura.families.gaussian import Gaussian, GaussianParams
 from mixtura.families.tails import standardize
 from mixtura.frame import Frame
-from mixtura.model import LEBESGUE, Event
-from mixtura.stats import Sums
+from mixtura.grid import Chunk, Derived
+from mixtura.model import LEBESGUE, Event, Posterior
+from mixtura.stats import Node, Sums
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class LogNormal(Composed[GaussianParams]):
     @property
     def _normal(self) -> Gaussian:
         """The family of the logarithms."""
-        return Gaussian(self.covariance)
+        return _OfLogarithms(self.covariance)
 
     def in_support(self, x: FloatArray) -> BoolArray:
         """Tell which values (n, d) are positive numbers."""
@@ -88,6 +90,16 @@ class LogNormal(Composed[GaussianParams]):
         with np.errstate(divide="ignore"):
             z = standardize(self.covariance, theta, np.log(np.maximum(x, 0)))
         return ndtr(z), ndtr(-z)
+
+    def e_blocks(
+        self, log_weights: FloatArray, theta: GaussianParams, chunk: Chunk, negligible: float
+    ) -> Iterator[tuple[Node, float, float, Sums]]:
+        """Run the kernel of the logarithms."""
+        return self._normal.e_blocks(log_weights, theta, replace(chunk, x=_logarithms(chunk.x)), negligible)
+
+    def posterior_rows(self, log_weights: FloatArray, theta: GaussianParams, x: Array, wanted: Wanted) -> Posterior:
+        """Run the kernel of the logarithms over rows."""
+        return self._normal.posterior_rows(log_weights, theta, _logarithms(x), wanted)
 
     # The rest is that of the logarithms, in which the parameters are.
 
@@ -139,6 +151,9 @@ class LogNormal(Composed[GaussianParams]):
     def edges(self, theta: GaussianParams) -> list[str]:
         return self._normal.edges(theta)
 
+    def fused(self, n_components: int, n_features: int) -> bool:
+        return self._normal.fused(n_components, n_features)
+
     def n_features(self, theta: GaussianParams) -> int:
         return self._normal.n_features(theta)
 
@@ -151,3 +166,20 @@ class LogNormal(Composed[GaussianParams]):
 
     def check(self, theta: GaussianParams, n_components: int, n_features: int) -> None:
         self._normal.check(theta, n_components, n_features)
+
+
+@dataclass(frozen=True)
+class _OfLogarithms(Gaussian):
+    """The normal family of logarithms, whose kernels find the densities of the numbers themselves."""
+
+    def _kernel_density(self, log_weights: FloatArray, theta: GaussianParams) -> tuple[FloatArray, ...]:
+        """Return what a kernel makes densities of: a normal density times 1 / x is another one (formula D15)."""
+        frame, unit = theta.frame, 1 / theta.frame.scale
+        step = self._multiply(theta.covariances, np.broadcast_to(unit, theta.means.shape), theta)
+        constants = (theta.means - step / 2) @ unit + frame.shift.sum()
+        return super()._kernel_density(log_weights - constants, replace(theta, means=theta.means - step))
+
+
+def _logarithms(x: Array) -> Any:
+    """Return the logarithms of rows (n, d), to be taken slice by slice; NaN of what has none."""
+    return Derived(x, lambda rows: np.log(np.where(rows > 0, rows, np.nan)), x.shape[1])

@@ -137,6 +137,10 @@ class Product(Linear[Parts]):
         ]
         return all(parts) and super().fused(n_components, n_features)
 
+    def transform(self, x: FloatArray) -> FloatArray:
+        """Return the numbers that the parts are linear in, one after another."""
+        return np.hstack([family.transform(x[:, c]) for family, c in self._linear()])
+
     def layout(self, n_features: int) -> Layout:
         """Return the features of the parts one after another."""
         return Layout.join([family.layout(c.stop - c.start) for family, c in self._linear()])

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
 from mixtura.capabilities import Quantity
 from mixtura.families.base import Composed, expect
-from mixtura.families.covariance import Covariance, Moments
+from mixtura.families.covariance import Covariance, Moments, split
 from mixtura.families.full import Full, Tied
 from mixtura.families.gaussian import Gaussian, GaussianParams
 from mixtura.families.linalg import ratio
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
 from mixtura.families.tails import standardize
 from mixtura.frame import Frame
-from mixtura.model import LEBESGUE, Event
-from mixtura.stats import Sums
+from mixtura.grid import Chunk
+from mixtura.model import LEBESGUE, Event, Posterior
+from mixtura.stats import Node, Sums
 
 LARGEST_DOF = 2.0**30  # from here on a component is normal, to nine digits
 FIRST_DOF = 10.0
@@ -110,9 +112,12 @@ class StudentT(Composed[StudentTParams]):
     def log_density(self, theta: StudentTParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-densities (formula D16)."""
         dofs, d = theta.dofs, self.n_features(theta)
-        peaks = self._normal.log_peaks(theta.normal) + log_rising(dofs / 2, np.array(d / 2))
-        density: FloatArray = peaks - (dofs + d) / 2 * np.log1p(self._distance(theta, x) / dofs)
+        density: FloatArray = self._peaks(theta) - (dofs + d) / 2 * np.log1p(self._distance(theta, x) / dofs)
         return density
+
+    def _peaks(self, theta: StudentTParams) -> FloatArray:
+        """Return the log-densities (k,) at the locations."""
+        return self._normal.log_peaks(theta.normal) + log_rising(theta.dofs / 2, np.array(self.n_features(theta) / 2))
 
     def suffstats(self, theta: StudentTParams, x: FloatArray, resp: FloatArray) -> StudentTSums:
         """Return the sums over rows and their expected precisions."""
@@ -124,6 +129,35 @@ class StudentT(Composed[StudentTParams]):
         """Return the squared distances of rows from the locations, (n, k)."""
         normal = theta.normal
         return self.covariance.squared_distance(normal.factors, normal.means, normal.frame.enter(x))
+
+    def fused(self, n_components: int, n_features: int) -> bool:
+        """Tell whether this machine runs the kernel well."""
+        return self._normal.fused(n_components, n_features)
+
+    def e_blocks(
+        self, log_weights: FloatArray, theta: StudentTParams, chunk: Chunk, negligible: float
+    ) -> Iterator[tuple[Node, float, float, StudentTSums]]:
+        """Run the compiled E-step; no row is left out."""
+        from mixtura.kernels import student_t
+
+        k, d = theta.normal.means.shape
+        for node, sums in student_t.e_blocks(chunk, theta.normal.pivot, *self._kernel_density(log_weights, theta)):
+            s0, logs = split(sums[2:], (k,), (k,))
+            moments = self.covariance.unpack(sums[2 + 2 * k :], k, d)
+            yield node, float(sums[0]), float(sums[1]), StudentTSums(s0=s0, moments=moments, logs=logs)
+
+    def posterior_rows(self, log_weights: FloatArray, theta: StudentTParams, x: Array, wanted: Wanted) -> Posterior:
+        """Run the compiled kernel of the posterior over rows."""
+        from mixtura.kernels import student_t
+
+        return Posterior(*student_t.posterior_rows(x, *self._kernel_density(log_weights, theta), wanted=wanted))
+
+    def _kernel_density(self, log_weights: FloatArray, theta: StudentTParams) -> tuple[Any, ...]:
+        """Return what a kernel makes densities of."""
+        normal, frame = theta.normal, theta.normal.frame
+        factors = self.covariance.expand_factors(normal.factors, *normal.means.shape)
+        band = len(frame.shift) if self.covariance.correlated else 0
+        return frame.shift, frame.scale, normal.means, factors, band, theta.dofs, log_weights + self._peaks(theta)
 
     def expected(self, theta: StudentTParams, counts: FloatArray) -> StudentTSums:
         """Return the sums of which `update` makes `theta` (formula B1)."""

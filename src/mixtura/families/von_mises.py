@@ -9,12 +9,14 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.capabilities import Quantity
-from mixtura.families.base import MeanFamily, expect
+from mixtura.families.base import MeanFamily, MeanSums, expect
 from mixtura.families.linalg import quotient
+from mixtura.families.linear import Linear
 from mixtura.families.special import bessel_ratio, bessel_slope, concentration
 from mixtura.families.spurious import suspects_by_column
 from mixtura.families.two import two_quantities, two_slots
 from mixtura.frame import Frame
+from mixtura.kernels.layout import REAL, Layout
 from mixtura.model import Event, EventKind
 
 LARGEST_KAPPA = 2.0**26  # a deviation of 1e-4 radians; the sums of cosines tell no more
@@ -30,7 +32,7 @@ class VonMisesParams:
 
 
 @dataclass(frozen=True)
-class VonMises(MeanFamily[VonMisesParams]):
+class VonMises(MeanFamily[VonMisesParams], Linear[VonMisesParams]):
     """Independent angles, in radians, in each column (formulas D19, D20).
 
     A fitted mixture has ``angles_``, the mean angles between -pi and pi, and ``kappas_``, the concentrations, (k, d).
@@ -64,17 +66,31 @@ class VonMises(MeanFamily[VonMisesParams]):
 
     def log_density(self, theta: VonMisesParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-densities (formula D19)."""
-        from scipy.special import i0e
-
         kappas, angles = kappas_of(theta), angles_of(theta)
-        peaks = -np.log(2 * np.pi * i0e(kappas)).sum(axis=1)
         bends = [np.sin((x - angle) / 2) ** 2 @ kappa for angle, kappa in zip(angles, kappas, strict=True)]
-        density: FloatArray = peaks - 2 * np.column_stack(bends)
+        density: FloatArray = log_peaks(kappas).sum(axis=1) - 2 * np.column_stack(bends)
         return density
+
+    def transform(self, x: FloatArray) -> FloatArray:
+        """Return cosine and sine of each angle, (n, 2 d)."""
+        return points_of(x).reshape(len(x), -1)
+
+    def layout(self, n_features: int) -> Layout:
+        """Return cosines and sines as features."""
+        return Layout.of_columns(2 * n_features, REAL)
+
+    def coefficients(self, theta: VonMisesParams) -> tuple[FloatArray, FloatArray]:
+        """Return the vectors, and the log-densities of angles across the mean ones."""
+        kappas = kappas_of(theta)
+        return theta.vectors.reshape(len(kappas), -1), (log_peaks(kappas) - kappas).sum(axis=1)
+
+    def gather(self, s0: FloatArray, s1: FloatArray) -> MeanSums:
+        """Return the sums of cosines and sines."""
+        return MeanSums(s0=s0, s1=s1.reshape(len(s0), -1, 2))
 
     def statistic(self, theta: VonMisesParams, x: FloatArray) -> FloatArray:
         """Return cosine and sine of angles, (n, d, 2)."""
-        return np.stack([np.cos(x), np.sin(x)], axis=-1)
+        return points_of(x)
 
     def mean(self, theta: VonMisesParams) -> FloatArray:
         """Return the expected cosine and sine."""
@@ -181,6 +197,19 @@ class VonMises(MeanFamily[VonMisesParams]):
         expect("vectors", theta.vectors, (n_components, n_features, 2), np.isfinite(theta.vectors), "finite numbers")
 
 
+def points_of(angles: FloatArray) -> FloatArray:
+    """Return cosine and sine of angles, (..., 2)."""
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+
+
+def log_peaks(kappas: FloatArray) -> FloatArray:
+    """Return the log-densities at the mean angles."""
+    from scipy.special import i0e
+
+    peaks: FloatArray = -np.log(2 * np.pi * i0e(kappas))
+    return peaks
+
+
 def kappas_of(theta: VonMisesParams) -> FloatArray:
     """Return the concentrations, (k, d)."""
     return np.hypot(theta.vectors[..., 0], theta.vectors[..., 1])
@@ -193,5 +222,4 @@ def angles_of(theta: VonMisesParams) -> FloatArray:
 
 def directions_of(theta: VonMisesParams) -> FloatArray:
     """Return cosine and sine of the mean angles, (k, d, 2)."""
-    angles = angles_of(theta)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    return points_of(angles_of(theta))

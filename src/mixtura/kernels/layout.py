@@ -10,7 +10,7 @@ import numpy as np
 from mixtura._types import FloatArray
 
 WIDEST = 512  # features: tiles of these stay in cache; of more, a matrix product makes as much
-REAL, COUNT, CATEGORY = 0.0, 1.0, 2.0  # what a column is
+POSITIVE, COUNT, CATEGORY, REAL = 0.0, 1.0, 2.0, 3.0  # what a column is
 
 
 class Layout(NamedTuple):
@@ -23,8 +23,8 @@ class Layout(NamedTuple):
     values : (m,) array
         The value that a feature tells its column to have, by 1 or 0; NaN where the feature is the column itself.
     kinds : (d,) array
-        What each column is: `REAL`, a number from 0; `COUNT`, of which h(x) has minus the log-factorial; `CATEGORY`, of
-        which just one feature is 1.
+        What each column is: `REAL`, a finite number; `POSITIVE`, one from 0; `COUNT`, of which h(x) has minus the
+        log-factorial; `CATEGORY`, of which just one feature is 1.
     totals : (d,) array
         Columns of one number from 1 share a total that is given, so h(x) has its log-factorial; 0 where there is none.
     """

@@ -15,7 +15,7 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
-from mixtura.kernels.layout import CATEGORY, COUNT, REAL, Layout
+from mixtura.kernels.layout import CATEGORY, COUNT, POSITIVE, REAL, Layout
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, select, splat, store, vsqrt
@@ -104,15 +104,17 @@ def find_impossible(
     kinds: FloatArray,  # IN (d,)
     base: FloatArray,  # OUT (TILE,)
 ) -> None:
-    """Write NaN where a number is below 0 or infinite, or a category none of those that features tell; 0 elsewhere."""
+    """Write NaN where a number cannot be, or a category is none of those that features tell; 0 elsewhere."""
     nan, zero, one = splat(np.nan), splat(0.0), splat(1.0)
     for s in range(0, TILE, 8):
         missed, found = zero, zero
         for j in range(kinds.shape[0]):
             if kinds[j] == CATEGORY:
                 missed = missed + one
-            elif kinds[j] == REAL:
+            elif kinds[j] == POSITIVE:
                 found = fma(zero, vsqrt(load(zt, j, s)), found)
+            elif kinds[j] == REAL:
+                found = fma(zero, load(zt, j, s), found)
         for i in range(values.shape[0]):
             if values[i] == values[i]:
                 missed = missed - load(features, i, s)

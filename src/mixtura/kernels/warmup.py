@@ -8,6 +8,7 @@ import numpy as np
 
 from mixtura.grid import Chunk
 from mixtura.kernels import (
+    gamma,
     gaussian_diag,
     gaussian_full,
     gaussian_missing,
@@ -17,6 +18,7 @@ from mixtura.kernels import (
     markov,
     nearest,
     states,
+    student_t,
 )
 from mixtura.kernels.cells import tally_rows
 from mixtura.kernels.layout import COUNT, Layout
@@ -61,3 +63,11 @@ def warm_up() -> Iterator[str]:
     list(linear.e_blocks(Chunk(x), *counts))
     linear.posterior_rows(x, *counts, wanted="labels")
     yield "counts, categories, waiting times"
+    sizes = (unit[0], unit, unit, peaks)
+    list(gamma.e_blocks(Chunk(x), unit, *sizes))
+    gamma.posterior_rows(x, *sizes, wanted="labels")
+    yield "gamma"
+    heavy = (*frame, unit, np.eye(d)[None], d, np.ones(1), peaks)
+    list(student_t.e_blocks(Chunk(x), unit, *heavy))
+    student_t.posterior_rows(x, *heavy, wanted="labels")
+    yield "student t"

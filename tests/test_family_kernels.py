@@ -1,4 +1,4 @@
-"""The kernel of families that are linear in features, against the composed path and SciPy."""
+"""The kernels of families other than the Gaussian, against the composed path and SciPy."""
 
 from dataclasses import replace
 
@@ -11,7 +11,23 @@ from cases import CASES
 from laws import assert_close
 from mixtura import MixtureModel
 from mixtura.blocks import fold_blocks
-from mixtura.families import Bernoulli, Categorical, Exponential, Gamma, Gaussian, Multinomial, Poisson, Product
+from mixtura.families import (
+    Bernoulli,
+    Beta,
+    Categorical,
+    Diag,
+    Exponential,
+    Gamma,
+    LogNormal,
+    Multinomial,
+    NegativeBinomial,
+    Poisson,
+    Product,
+    Spherical,
+    StudentT,
+    Tied,
+    VonMises,
+)
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels import layout
 from mixtura.kernels.linear import TABLE
@@ -22,8 +38,20 @@ from mixtura.values import leaves, same_bits
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
-PARTS = {"categorical": 5, "multinomial": 5, "exponential": 4, "poisson": 2, "bernoulli": 8}
-FAMILIES = [*PARTS, "product"]
+PARTS = {
+    "categorical": 5, "multinomial": 5, "exponential": 4, "poisson": 2, "bernoulli": 8, "beta": 2, "von-mises": 2
+}  # fmt: skip
+OTHERS = {
+    "gamma": Gamma(),
+    "log-normal": LogNormal(),
+    "log-normal tied": LogNormal(Tied()),
+    "log-normal diag": LogNormal(Diag()),
+    "student-t": StudentT(),
+    "student-t diag": StudentT(Diag()),
+    "student-t spherical": StudentT(Spherical()),
+}
+ALONE = [*PARTS, *OTHERS]
+FAMILIES = [*ALONE, "product"]
 every_family = pytest.mark.parametrize("name", FAMILIES)
 # Rows on both sides of a tile (128) and of a block (1024), components on both sides of four.
 SHAPES = [(1, 1), (3, 127), (4, 129), (5, 1025)]
@@ -31,14 +59,14 @@ SHAPES = [(1, 1), (3, 127), (4, 129), (5, 1025)]
 
 def family_of(name):
     if name != "product":
-        return CASES[name].model.family
+        return OTHERS[name] if name in OTHERS else CASES[name].model.family
     multinomials = [Multinomial(), Product([Multinomial()], [2])]  # each with a total of its own
     return Product([*(CASES[part].model.family for part in PARTS), *multinomials], [*PARTS.values(), 3, 2])
 
 
 def rows_of(name, n, rng):
     if name != "product":
-        return CASES[name].draw(rng, n)
+        return CASES[name.split(" ")[0]].draw(rng, n)
     more = rng.multinomial(rng.poisson(5, n), [0.2, 0.3, 0.5]), rng.multinomial(rng.poisson(9, n), [0.6, 0.4])
     return np.hstack([*(CASES[part].draw(rng, n) for part in PARTS), *more]).astype(float)
 
@@ -71,11 +99,14 @@ def test_the_kernel_is_the_composed_path(name, k, n, weighted):
     assert_close(compiled.components, composed.components, rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", ALONE)
 def test_the_log_likelihood_is_that_of_scipy(name):
     model, params, chunk = problem(name, 3, 200)
     found = model.family.attributes(params.components)
-    expected = logsumexp(getattr(textbook, name)(found, chunk.x) + np.log(params.weights), axis=1)
+    if name == "log-normal tied":
+        found["covariances_"] = [found["covariances_"]] * 3
+    density = textbook.LOG_DENSITY.get(name.split(" ")[0], textbook.poisson)
+    expected = logsumexp(density(found, chunk.x) + np.log(params.weights), axis=1)
     np.testing.assert_allclose(model.posterior_rows(params, chunk, "densities").loglik, expected, rtol=1e-11)
 
 
@@ -110,6 +141,12 @@ IMPOSSIBLE = {
     "bernoulli": (2.0, -1.0, 0.5, np.nan),
     "categorical": (4.0, -1.0, 1.5, np.nan),
     "exponential": (-0.25, np.inf, np.nan),
+    "beta": (0.0, 1.0, -0.5, 1.5, np.inf, np.nan),
+    "von-mises": (np.inf, np.nan),
+    "gamma": (0.0, -1.0, np.inf, np.nan),
+    "log-normal": (0.0, -1.0, np.nan),
+    "student-t": (np.nan,),
+    "student-t diag": (np.nan,),
 }
 
 
@@ -133,7 +170,7 @@ def test_no_nan_of_a_parameter_passes_unseen(name):
     weights = params.weights.copy()
     weights[1] = np.nan
     assert np.isnan(fold(model, replace(params, weights=weights), chunk, compiled=True).loglik)
-    if name != "product":
+    if name not in ("product", "student-t", "student-t diag", "student-t spherical"):
         first = next(f for f, v in vars(params.components).items() if isinstance(v, np.ndarray) and v.ndim > 1)
         poisoned = getattr(params.components, first).copy()
         poisoned[(-1,) * poisoned.ndim] = np.nan
@@ -179,9 +216,10 @@ def test_large_counts_go_on_where_the_table_ends():
 
 
 def test_what_has_the_kernel(monkeypatch):
-    narrow = [Poisson(), Bernoulli(), Categorical(3), Multinomial(), Exponential()]
-    assert all(family.fused(3, 2) for family in [*narrow, Product(narrow), Product([Product(narrow)], [5])])
-    assert not any(family.fused(3, 2) for family in (Gamma(), Product([Poisson(), Gaussian()])))
+    narrow = [Poisson(), Bernoulli(), Categorical(3), Multinomial(), Exponential(), Beta(), VonMises()]
+    assert all(family.fused(3, 2) for family in [*narrow, Product(narrow), Product([Product(narrow)], [7])])
+    assert all(family.fused(3, 2) for family in OTHERS.values())
+    assert not any(family.fused(3, 2) for family in (NegativeBinomial(), Product([Poisson(), Gamma()])))
     assert Multinomial().fused(3, layout.WIDEST)
     assert not Multinomial().fused(3, layout.WIDEST + 1)
     assert not Product([Multinomial(), Poisson()], [layout.WIDEST, 1]).fused(3, layout.WIDEST + 1)

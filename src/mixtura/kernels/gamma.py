@@ -1,0 +1,187 @@
+"""The E-step of mixtures of gamma distributions.
+
+Vectors run over the rows of a tile. Formulas D11 and D12 of docs/formulas.md. The logarithm is taken of each value over
+each mean, not once for all components: where shapes are large, ``log x - log mean`` has lost the digits that count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mixtura._types import Array, FloatArray, IntArray, Wanted
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels._jit import entry_jit, inline_jit, jit
+from mixtura.kernels.posterior import write_posterior
+from mixtura.kernels.run import map_rows, sum_blocks
+from mixtura.kernels.simd import fma, fnma, hsum, load, log, splat, store, vmax
+from mixtura.kernels.tile import (
+    LOG4_E,
+    TILE,
+    VECTOR,
+    ZERO,
+    clear,
+    constant,
+    fill,
+    fill_weights,
+    fold,
+    held,
+    log_likelihood,
+    normalize,
+    room,
+    softmax,
+    total,
+    write_row,
+)
+from mixtura.stats import Node
+
+LEAST = float(np.finfo(np.float64).tiny)  # a value over a mean that underflowed counts as this
+
+
+@inline_jit
+def gap(v: FloatArray) -> FloatArray:
+    """Return v - 1 - log v."""
+    return v - splat(1.0) - log(vmax(splat(LEAST), v))  # a NaN stays
+
+
+@jit
+def log_densities(
+    zt: FloatArray,  # IN (d8, TILE)
+    inverses: FloatArray,  # IN (k, d) of the means
+    shapes: FloatArray,  # IN (k, d) to base 4, as peaks are
+    peaks: FloatArray,  # IN (k,)
+    base: FloatArray,  # TMP (TILE,)
+    joint: FloatArray,  # OUT (k, TILE)
+) -> None:
+    """Write peak - sum of log z - sum of shape (v - 1 - log v), with v = z / mean; two vectors of rows at a time."""
+    for s in range(0, TILE, 8):
+        logs = splat(0.0)
+        for j in range(shapes.shape[1]):
+            logs = logs + log(load(zt, j, s))
+        store(base, s, splat(-LOG4_E) * logs)
+    for s in range(0, TILE, 16):
+        for k in range(shapes.shape[0]):
+            peak = splat(peaks[k])
+            v0, v1 = peak + load(base, s), peak + load(base, s + 8)
+            for j in range(shapes.shape[1]):
+                inverse, shape = splat(inverses[k, j]), splat(shapes[k, j])
+                v0 = fnma(shape, gap(load(zt, j, s) * inverse), v0)
+                v1 = fnma(shape, gap(load(zt, j, s + 8) * inverse), v1)
+            store(joint, k, s, v0)
+            store(joint, k, s + 8, v1)
+
+
+@jit
+def add_sums(
+    zt: FloatArray,  # IN (d8, TILE)
+    resp: FloatArray,  # IN (k, TILE)
+    inverses: FloatArray,  # IN (k, d) of the pivots
+    c1: FloatArray,  # IN OUT (k d, 8)
+    c2: FloatArray,  # IN OUT (k d, 8)
+) -> None:
+    """Add r v and r (v - 1 - log v), lane by lane, with v = z / pivot."""
+    n, d = inverses.shape
+    for k in range(n):
+        for j in range(d):
+            at, inverse = k * d + j, splat(inverses[k, j])
+            first, second = load(c1, at, 0), load(c2, at, 0)
+            for s in range(0, TILE, 8):
+                r, v = load(resp, k, s), load(zt, j, s) * inverse
+                first, second = fma(r, v, first), fma(r, gap(v), second)
+            store(c1, at, 0, first)
+            store(c2, at, 0, second)
+
+
+@entry_jit
+def e_step(
+    x: FloatArray,  # IN (n, d)
+    weight: FloatArray,  # IN (n,) or (0,)
+    cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
+    scale: FloatArray,  # IN (d,)
+    inverses: FloatArray,  # IN (k, d) of the means
+    shapes: FloatArray,  # IN (k, d)
+    peaks: FloatArray,  # IN (k,)
+    pivots: FloatArray,  # IN (k, d) their inverses
+    sums: FloatArray,  # TMP (levels, size): see `fold`
+    out: FloatArray,  # OUT (m, size)
+) -> None:
+    """Write log-likelihood, weight, counts and both sums of each subtree of blocks."""
+    k, d = shapes.shape
+    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), np.zeros(d)
+    tiles = room(k + 4, TILE)
+    joint, lines = tiles[:k], tiles[k:]
+    top, density, w, base = lines[0], lines[1], lines[2], lines[3]
+    c0, c1, c2 = room(k, VECTOR), room(k * d, VECTOR), room(k * d, VECTOR)
+    for m in range(out.shape[0]):
+        for b in range(cuts[m], cuts[m + 1]):
+            clear(c0)
+            clear(c1)
+            clear(c2)
+            loglik, weights = splat(0.0), splat(0.0)
+            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            for row in range(b * BLOCK_ROWS, stop, TILE):
+                count = min(TILE, stop - row)
+                even = fill_weights(weight, row, count, w)
+                fill(x, row, count, shift, scale, no_rows, zt)
+                log_densities(zt, inverses, shapes, peaks, base, joint)
+                softmax(joint, top, density)
+                loglik = loglik + log_likelihood(top, density, w, even)
+                weights = weights + total(w)
+                normalize(joint, density, w, c0)
+                add_sums(zt, joint, pivots, c1, c2)
+            mine = sums[held(b - cuts[m])]
+            mine[0], mine[1] = hsum(loglik), hsum(weights)
+            for i in range(k):
+                mine[2 + i] = hsum(load(c0, i, 0))
+            for i in range(k * d):
+                mine[2 + k + i] = hsum(load(c1, i, 0))
+                mine[2 + k + k * d + i] = hsum(load(c2, i, 0))
+            fold(sums, b + 1 - cuts[m])
+        write_row(sums, out, m)
+
+
+@entry_jit
+def posterior(
+    x: FloatArray,  # IN (n, d)
+    scale: FloatArray,  # IN (d,)
+    inverses: FloatArray,  # IN (k, d) of the means
+    shapes: FloatArray,  # IN (k, d)
+    peaks: FloatArray,  # IN (k,)
+    loglik: FloatArray,  # OUT (n,) or (0,)
+    labels: IntArray,  # OUT (n,)
+    resp: FloatArray,  # OUT (n, k) or (0, k)
+) -> None:
+    """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
+    k, d = shapes.shape
+    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), np.zeros(d)
+    tiles = room(k + 3, TILE)
+    joint, lines = tiles[:k], tiles[k:]
+    top, density, base = lines[0], lines[1], lines[2]
+    for row in range(0, x.shape[0], TILE):
+        count = min(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, no_rows, zt)
+        log_densities(zt, inverses, shapes, peaks, base, joint)
+        write_posterior(joint, top, density, row, count, loglik, labels, resp)
+
+
+def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight, counts and both sums of the subtrees of a chunk; `density` as for `pack`."""
+    k, d = pivot.shape
+    return sum_blocks(e_step, chunk, 2 + k * (1 + 2 * d), _work(k, d), *pack(*density), constant(1 / pivot))
+
+
+def posterior_rows(x: Array, *density: FloatArray, wanted: Wanted) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities, labels and responsibilities of rows, as far as wanted; `density` as for `pack`."""
+    k, d = density[1].shape
+    return map_rows(posterior, x, k, _work(k, d), *pack(*density), wanted=wanted)
+
+
+def _work(k: int, d: int) -> int:
+    """Return the operations a row."""
+    return k * (100 * d + 100)
+
+
+def pack(scale: FloatArray, means: FloatArray, shapes: FloatArray, peaks: FloatArray) -> tuple[FloatArray, ...]:
+    """Return the parameters of densities as kernels take them: scale, one over the means, shapes and peaks."""
+    return constant(scale), constant(1 / means), constant(shapes * LOG4_E), constant(peaks * LOG4_E)
