@@ -181,5 +181,5 @@ class _OfLogarithms(Gaussian):
 
 
 def _logarithms(x: Array) -> Any:
-    """Return the logarithms of rows (n, d), to be taken slice by slice; NaN of what has none."""
-    return Derived(x, lambda rows: np.log(np.where(rows > 0, rows, np.nan)), x.shape[1])
+    """Return the logarithms of rows (n, d), to be taken slice by slice; NaN or -inf of what has none."""
+    return Derived(x, np.log, x.shape[1])

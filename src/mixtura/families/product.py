@@ -138,8 +138,11 @@ class Product(Linear[Parts]):
         return all(parts) and super().fused(n_components, n_features)
 
     def transform(self, x: FloatArray) -> FloatArray:
-        """Return the numbers that the parts are linear in, one after another."""
-        return np.hstack([family.transform(x[:, c]) for family, c in self._linear()])
+        """Return those of the parts one after another; rows as they are where all parts take them so."""
+        columns = [x[:, c] for _, c in self._linear()]
+        parts = [family.transform(own) for (family, _), own in zip(self._linear(), columns, strict=True)]
+        same = all(part is own for part, own in zip(parts, columns, strict=True))
+        return x if same else np.hstack(parts)
 
     def layout(self, n_features: int) -> Layout:
         """Return the features of the parts one after another."""

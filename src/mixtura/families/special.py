@@ -10,9 +10,9 @@ import numpy as np
 from mixtura._types import FloatArray
 
 LARGE = 16.0  # the first term that the series leave out is then below 1e-15 of them
-NEWTON_STEPS = 50  # far more than the five or so that are needed
+NEWTON_STEPS = 50  # far more than the four or so that are needed
 STRAIGHT = 500.0  # concentration from which four terms of the series of a slope are exact; before, little cancels
-SETTLED = 4 * float(np.finfo(np.float64).eps)  # relative change of a Newton step that is rounding
+SETTLED = 1e-8  # relative change by a step of Newton's method after which what is left, its square, is rounding
 
 
 def stirling(a: FloatArray) -> FloatArray:
