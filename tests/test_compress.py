@@ -248,6 +248,28 @@ def test_the_last_passes_are_over_the_rows():
     assert_allclose(one.means_, fitted.means_, rtol=1e-6, atol=1e-6)
 
 
+def test_one_pass_over_the_rows_tells_that_nothing_is_left_to_gain():
+    x = make_rows(100_000)
+    fitted = GaussianMixture(5, compress=True, reg_covar=0, random_state=0, tol=1e-12).fit(x)
+    assert fitted.converged_
+    assert fitted.result_.n_passes == 1
+    assert largest_error(fitted, x) < 1e-6
+
+
+def test_where_values_stand_badly_for_the_rows_the_first_pass_finds_it_out(monkeypatch):
+    """With every value moved by a tenth, the rows are to take the means back; what was learnt must not hide that."""
+    import mixtura.compression as module
+
+    def moved(*args, **options):
+        values = compress(*args, **options)
+        return ArraySource(values.x + 0.1, values.weight)
+
+    monkeypatch.setattr(module, "compress", moved)
+    by_cells, by_rows = pair(3, drawn(20_000), tol=1e-12, max_iter=200)
+    assert by_cells.result_.n_passes > 3
+    assert_same_fit(by_cells, by_rows, rtol=1e-4)
+
+
 def test_what_comes_out_is_the_maximum_by_all_rows_whatever_the_tolerance():
     """By the Newton step that is left, on components so much alike that fits by rows stop far from it."""
     x = make_rows(100_000)

@@ -87,6 +87,10 @@ class Memory(Generic[P]):
     calm: bool = False
     fallback: P | None = None
 
+    def elsewhere(self, point: FloatArray) -> Memory[P]:
+        """Return what holds as well for other rows, of which a fit begins at `point`: how the objective bends."""
+        return replace(self, point=point, size=0.0, reach=math.inf, fallback=None)
+
     def to_tree(self) -> dict[str, Any]:
         """Return this as plain values."""
         return {**vars(self), "fallback": self.fallback and encode(self.fallback)}
@@ -149,7 +153,8 @@ class QuasiNewton(Ascent):
         point, update, gradient = _look_around(model, here)
         memory = self._take_in(model, here, memory, point, gradient)
         step = _direction(model, here.params, memory, update)
-        remaining = CAUTION * max(_inner(gradient, step), aitken(here.gains))
+        informed = len(memory.steps) > 0 and not here.gains  # by a fit to other rows
+        remaining = CAUTION * max(_inner(gradient, step), 0.0 if informed else aitken(here.gains))
         if not memory.calm or not len(memory.steps):
             return Proposal(here.updated, remaining, memory)
         size = math.sqrt(max(_inner(step, model.metric(here.params, step)), 0.0))

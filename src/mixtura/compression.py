@@ -1,7 +1,8 @@
 """Fits of one column that read the rows a few times only: EM runs on what a pass made of them.
 
 The rows are cut into cells, each stood for by two values (`mixtura.cells`), on which EM costs next to nothing. Where it
-ends there, passes over the rows go on: what they begin with lacks the optimum by the fourth order in the cells' width.
+ends there, passes over the rows go on, with what EM learnt of the objective: what they begin with lacks the optimum by
+the fourth order in the cells' width, so that one of them mostly tells that nothing is left to gain.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Compressed:
             model = _Ready(**vars(model))
         rng = np.random.default_rng(0)
         sample = ArraySource(*source.sample(sample_size(model), rng))
-        near = start(sample, model, found, "kmeans", rng)
+        near = start(sample, model, found, "k-means++", rng)
         with unobserved():
             (result,) = drive(sample, model, [near], tol=LOOSE, max_iter=SHORT)
         near = near if result.status is Status.DIVERGED else result.params
@@ -87,17 +88,26 @@ class Compressed:
         """Return the best end of EM on the values; diverged, where no start leads to finite parameters.
 
         If components became much narrower than was foreseen, the rows are compressed once more. Ends that differ by
-        no more than `tol` resolves agree.
+        no more than `tol` resolves agree. The memory is for a fit to the rows: there is none where cells are too wide.
         """
         best = self._best_end(starts, tol, ascent)
-        if best.status is Status.DIVERGED:
-            return best
-        widest = _widths(self.model, self.found, best.params)
-        if not (self.cells.widths() > TOO_WIDE * widest).any():
-            return best
-        again = self._cut(self.source, self.model, self.found, widest)
+        if best.status is Status.DIVERGED or self._resolves(best.params):
+            return self._for_rows(best)
+        again = self._cut(self.source, self.model, self.found, _widths(self.model, self.found, best.params))
         better = again._best_end(Starts([best.params], best.agreement), tol, ascent)
-        return best if better.status is Status.DIVERGED else replace(better, events=best.events + better.events)
+        if better.status is Status.DIVERGED:
+            return self._for_rows(best)
+        return again._for_rows(replace(better, events=best.events + better.events))
+
+    def _resolves(self, params: MixtureParams[Any]) -> bool:
+        """Tell whether the cells are hardly wider than components want."""
+        return bool((self.cells.widths() <= TOO_WIDE * _widths(self.model, self.found, params)).all())
+
+    def _for_rows(self, end: EMResult[MixtureParams[Any]]) -> EMResult[MixtureParams[Any]]:
+        """Return an end with what its fit learnt that holds for the rows, too."""
+        if end.memory is None or end.status is Status.DIVERGED or not self._resolves(end.params):
+            return replace(end, memory=None)
+        return replace(end, memory=end.memory.elsewhere(self.model.free(end.params)))
 
     def _best_end(self, starts: Starts, tol: float, ascent: Ascent) -> EMResult[MixtureParams[Any]]:
         options: dict[str, Any] = {"tol": TIGHT, "max_iter": LONG, "ascent": ascent}

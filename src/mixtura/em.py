@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from mixtura.acceleration import Ascent, Evaluated, Plain, rises
+from mixtura.acceleration import Ascent, Evaluated, Memory, Plain, rises
 from mixtura.blocks import fold_blocks
 from mixtura.checkpoint import Checkpoint
 from mixtura.model import Model, Source
@@ -221,6 +221,7 @@ def drive(
     starts: Sequence[P],
     *,
     agreement: Agreement = ALONE,
+    memory: Memory[P] | None = None,
     checkpoint: Checkpoint | None = None,
     **options: Any,
 ) -> list[EMResult[P]]:
@@ -236,6 +237,8 @@ def drive(
         One fit is run from each.
     agreement : Agreement
         What the candidates for the starts came to; the results pass it on.
+    memory : Memory, optional
+        What a fit to other rows learnt that ended where this one starts.
     checkpoint : Checkpoint, optional
         Where the state goes after every pass. If it has one, the fits go on from there, and `starts` do not count.
     **options
@@ -248,7 +251,7 @@ def drive(
     """
     saved = None if checkpoint is None else checkpoint.saved
     if saved is None:
-        jobs = [Job(model, start, Trace(agreement=agreement)) for start in starts]
+        jobs = [Job(model, start, Trace(agreement=agreement, memory=memory)) for start in starts]
     else:
         jobs = [Job.from_tree(model, tree) for tree in saved]
     return drive_jobs(source, jobs, checkpoint=checkpoint, **options)

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
+from mixtura.acceleration import Memory
 from mixtura.blocks import fold_blocks, posterior_rows
 from mixtura.draws import draw, draw_rows, spread_out
 from mixtura.families import Full, Gaussian
 from mixtura.frame import Frame
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.model import Family, Source
+from mixtura.model import LEBESGUE, Family, Source
 from mixtura.models.kmeans import KMeans, KMeansParams, one_hot, squared_distances
 from mixtura.models.missing import impute
 from mixtura.models.mixture import Mixture, MixtureParams
@@ -43,10 +44,21 @@ Method = Callable[[FloatArray, FloatArray, int, np.random.Generator], FloatArray
 
 
 class Starts(NamedTuple):
-    """Parameters to start EM from, and how far the candidates came to the same end as the best of them."""
+    """Parameters to start EM from.
+
+    Attributes
+    ----------
+    params : list of MixtureParams
+        One for each restart.
+    agreement : Agreement
+        How far the candidates came to the same end as the best of them.
+    memory : Memory or None
+        What was learnt on the way there, if it was by an accelerated fit.
+    """
 
     params: list[MixtureParams[Any]]
     agreement: Agreement = ALONE
+    memory: Memory[MixtureParams[Any]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +215,9 @@ def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
     n_missing = n_empty = 0
     for part in chunk.split(LOOK_ROWS):
         x = part.packed().x
+        if part.weight is None and (ends := _good_ends(family, x)) is not None:
+            low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
+            continue
         good = family.in_support(x)
         if not good.all():
             row, column = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
@@ -218,6 +233,17 @@ def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
         low = np.minimum(low, _reduce(np.fmin if holes else np.minimum, x, np.inf))
         high = np.maximum(high, _reduce(np.fmax if holes else np.maximum, x, -np.inf))
     return _Look(len(chunk), low, high, heaviest, n_missing, n_empty, None)
+
+
+def _good_ends(family: Family[Any, Any], x: FloatArray) -> FloatArray | None:
+    """Return the least and the largest value of each column, (2, d), if they tell that no value is bad or missing.
+
+    They do where the support is an interval, in a third of the time that a look at each value takes.
+    """
+    if family.measure != LEBESGUE:
+        return None
+    ends = np.stack([_reduce(np.minimum, x, np.inf), _reduce(np.maximum, x, -np.inf)])
+    return None if np.isnan(ends).any() or not family.in_support(ends).all() else ends
 
 
 def _reduce(extreme: np.ufunc, x: FloatArray, initial: float) -> FloatArray:

@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 SHARED = -1  # stands for what all components share, in the place of one
 
-LEBESGUE = "Lebesgue"  # measure of families of numbers: what they have is a density
+LEBESGUE = "Lebesgue"  # measure of families of all numbers of an interval: what they have is a density
 COUNTING = "counting"  # and of counts and categories: what they have is a probability
 
 

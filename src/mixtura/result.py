@@ -109,6 +109,8 @@ class EMResult(Generic[P]):
         What happened to single components, in order, and which of them are suspect in the end.
     agreement : Agreement
         What the other restarts of the fit came to, or the other candidates for its start.
+    memory : Memory or None
+        What an accelerated fit learnt, for another one that begins where it ended.
     """
 
     params: P
@@ -120,6 +122,7 @@ class EMResult(Generic[P]):
     n_passes: int
     events: tuple[Event, ...] = ()
     agreement: Agreement = ALONE
+    memory: Memory[P] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         ended = "converged" if self.converged else "not converged"
@@ -227,6 +230,7 @@ class Trace(Generic[P]):
             n_passes=self.passes,
             events=tuple(self.events),
             agreement=self.agreement,
+            memory=self.memory,
         )
 
     def to_tree(self) -> dict[str, Any]:

@@ -137,6 +137,7 @@ class BaseMixture(Inference, DensityMixin, Iterated):
                 model_of(source, fitted),
                 starts.params,
                 agreement=starts.agreement,
+                memory=starts.memory,
                 tol=self.tol,
                 max_iter=self.max_iter,
                 ascent=self._ascent(),
