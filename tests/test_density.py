@@ -28,7 +28,7 @@ from mixtura.families import (
     ZeroInflated,
 )
 from mixtura.grid import BLOCK_ROWS
-from mixtura.selection.density import LEFT
+from mixtura.selection.sweep import LEFT
 from mixtura.sources import ArraySource
 from mixtura.values import same_bits
 

@@ -23,7 +23,7 @@ from mixtura.families import Bernoulli, Categorical, Diag, Full, Gaussian, Poiss
 from mixtura.grid import BLOCK_ROWS, Chunk, Sequences
 from mixtura.kernels.threads import using_threads
 from mixtura.models import hmm as module
-from mixtura.models.hmm import DirichletPrior, HiddenMarkov, HMMParams
+from mixtura.models.hmm import ChainPrior, HiddenMarkov, HMMParams
 from mixtura.sources.sequences import SequenceSource
 from mixtura.stats import Stats
 from mixtura.values import same_bits
@@ -151,7 +151,7 @@ def test_the_objective_never_falls_and_ends_at_the_truth(ascent):
     assert_allclose(result.params.transmat[np.ix_(order, order)], CYCLE, atol=0.06)  # its transpose is 0.35 away
 
 
-@pytest.mark.parametrize("prior", [DirichletPrior(), DirichletPrior(3.0, 1 + 4 * np.eye(3))], ids=["ml", "map"])
+@pytest.mark.parametrize("prior", [ChainPrior(), ChainPrior(3.0, 1 + 4 * np.eye(3))], ids=["ml", "map"])
 def test_the_end_of_a_fit_is_a_maximum(prior):
     model, start, x = poisson_data()
     model, source = replace(model, prior=prior), SequenceSource(x, MANY)
@@ -364,7 +364,7 @@ def test_states_that_are_given_whole_are_not_searched_for(monkeypatch):
 def test_a_prior_adds_its_counts():
     model, start, x = poisson_data()
     extra = 1 + np.arange(9.0).reshape(3, 3)
-    model = replace(model, prior=DirichletPrior(np.array([2.0, 1.0, 1.0]), extra))
+    model = replace(model, prior=ChainPrior(np.array([2.0, 1.0, 1.0]), extra))
     found = evaluate(SequenceSource(x, MANY), model, start)
     updated, _ = model.m_step(found, start)
     counts = found.transitions + extra - 1
@@ -374,7 +374,7 @@ def test_a_prior_adds_its_counts():
     assert model.log_prior(updated) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("prior", [DirichletPrior(), DirichletPrior(2.0, 3.0)], ids=["ml", "map"])
+@pytest.mark.parametrize("prior", [ChainPrior(), ChainPrior(2.0, 3.0)], ids=["ml", "map"])
 def test_the_update_of_expected_statistics_gives_the_parameters_back(prior):
     model, start, x = poisson_data()
     model = replace(model, prior=prior)

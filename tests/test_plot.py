@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from mixtura import GaussianMixture, Histogram, MixtureModel, plot
-from mixtura.families import Gamma, Gaussian, NegativeBinomial, Poisson, StudentT
+from mixtura.families import Gamma, Gaussian, NegativeBinomial, Poisson, StudentT, ZeroInflated
 from mixtura.plot import DensityDisplay, PairsDisplay, TraceDisplay, _data, _style
 from mixtura.plot._pairs import ellipse_axes
 
@@ -131,6 +131,32 @@ def test_density_weighs_the_rows(rows, line):
     display = DensityDisplay.from_estimator(line, rows[:, 0], sample_weight=weight, ax=axes())
     assert display.heights[display.edges[1:] < 3].max() == 0
     assert np.sum(display.heights * np.diff(display.edges)) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_point_among_numbers_is_a_bar_with_its_probability_for_an_area(weighted):
+    rng = np.random.default_rng(4)
+    x = np.where(rng.random(800) < 0.3, 0.0, rng.gamma(3.0, 2.0, 800))
+    w = np.where(x == 0, 2.0, 1.0) if weighted else None
+    fitted = MixtureModel(ZeroInflated(Gamma()), tol=1e-10).fit(x, sample_weight=w)
+    display = DensityDisplay.from_estimator(fitted, x, sample_weight=w, ax=axes())
+    share = np.average(x == 0, weights=w)
+    np.testing.assert_allclose([display.mass, display.zeros], share)
+    (bar,) = display.point_
+    assert bar.get_x() + bar.get_width() == pytest.approx(0, abs=1e-12)
+    assert bar.get_width() * bar.get_height() == pytest.approx(share)
+    assert display.heights @ np.diff(display.edges) == pytest.approx(1 - share, abs=0.01)
+    assert np.trapezoid(display.density, display.grid) == pytest.approx(1 - share, abs=0.01)
+    assert display.density.max() < 0.2, "no density is a probability"
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert f"exactly 0: {100 * share:.1f} %" in texts
+
+
+def test_only_a_point_among_numbers_has_a_bar_of_its_own(rows, line):
+    zeros = MixtureModel(ZeroInflated(Poisson())).fit(np.repeat([0, 3, 4, 7], [50, 10, 10, 10]))
+    for fitted, x in ((line, rows[:, 0]), (zeros, np.repeat([0, 3], 5))):
+        display = DensityDisplay.from_estimator(fitted, x, ax=axes())
+        assert (display.mass, display.zeros, display.point_) == (0.0, 0.0, None)
 
 
 def test_density_refuses_several_columns(rows, space):

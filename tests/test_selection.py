@@ -62,11 +62,37 @@ def test_every_candidate_is_what_it_is_when_it_is_fitted_alone(options):
     chosen = select(x, (1, 3, 4), random_state=3, **options)
     assert len(chosen.candidates) == 12
     for candidate in chosen.candidates:
-        k, structure = candidate.n_components, candidate.covariance_type
-        alone = GaussianMixture(k, covariance_type=structure, random_state=3, **options).fit(x)
+        k, structure, tol = candidate.n_components, candidate.covariance_type, candidate.estimator.tol
+        alone = GaussianMixture(k, covariance_type=structure, tol=tol, max_iter=1000, random_state=3, **options).fit(x)
         assert same_bits(candidate.estimator.params_, alone.params_)
         assert_array_equal(candidate.estimator.result_.objective, alone.result_.objective)
         assert (candidate.loglik, candidate.n_iter, candidate.converged) == (alone.loglik_, alone.n_iter_, True)
+
+
+@doubtful
+def test_the_winner_does_not_depend_on_where_fits_stop():
+    """At these rows a thousandth of a nat each is three times the penalty of a component."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 100_000, p=[0.4, 0.3, 0.3])
+    x = np.array([0.0, 0.5, 2.0])[labels] + np.array([1.0, 1.6, 0.8])[labels] * rng.normal(size=len(labels))
+    rough, found, exact = (
+        select(x, (3, 4), "full", random_state=0, **tol).winner for tol in ({"tol": 1e-3}, {}, {"tol": 1e-8})
+    )
+    assert rough.n_components == 4, "the tolerance has to matter here"
+    assert (found.n_components, exact.n_components) == (3, 3)
+    assert abs(found.loglik - exact.loglik) < 0.5
+
+
+@doubtful
+@pytest.mark.parametrize("weighted", [False, True])
+def test_fits_stop_at_a_tenth_of_a_nat_in_all_unless_told_otherwise(weighted):
+    x, w = blobs(), np.full(600, 50.0) if weighted else None
+    total = 600 if w is None else w.sum()
+    assert 0.05 < select(x, 3, "full", sample_weight=w, random_state=0).best.tol * total <= 0.1
+    assert select(x, 3, "full", sample_weight=w, tol=0.01, random_state=0).best.tol == 0.01
+    assert MixtureIC(GaussianMixture(random_state=0), n_components=3, tol=0.01).fit(x).best_estimator_.tol == 0.01
+    finer = GaussianMixture(tol=1e-9, random_state=0)
+    assert select(x, 3, "full", sample_weight=w, estimator=finer).best.tol == 1e-9
 
 
 @doubtful
@@ -158,7 +184,7 @@ def test_values_may_be_missing():
     x[0] = np.nan
     chosen = select(x, (2, 3), ("full", "diag"), criterion="icl", **FAST)
     for c in chosen.candidates:
-        alone = GaussianMixture(c.n_components, covariance_type=c.covariance_type, **FAST).fit(x)
+        alone = GaussianMixture(c.n_components, covariance_type=c.covariance_type, tol=c.estimator.tol, **FAST).fit(x)
         assert same_bits(c.estimator.params_, alone.params_)
         assert c.estimator.n_missing_ == alone.n_missing_ == np.isnan(x).sum()
         assert_allclose((c.bic, c.icl), (alone.bic(x), alone.icl(x)), rtol=1e-12)
@@ -372,7 +398,8 @@ def test_the_estimator_is_the_winner():
     chooser = MixtureIC(GaussianMixture(random_state=0), n_components=range(2, 5), covariance_types="full")
     chooser.fit(x)
     assert chooser.selection_.stable
-    alone = GaussianMixture(chooser.best_estimator_.n_components, random_state=0).fit(x)
+    best = chooser.best_estimator_
+    alone = GaussianMixture(best.n_components, tol=best.tol, random_state=0).fit(x)
     assert same_bits(chooser.best_estimator_.params_, alone.params_)
     for method in ("predict", "predict_proba", "score_samples", "score"):
         assert_array_equal(getattr(chooser, method)(x), getattr(alone, method)(x))

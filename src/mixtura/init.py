@@ -69,8 +69,8 @@ class Survey:
     ----------
     low, high, centre : (d,) array
         Range and middle of each column, of the values that are there.
-    heaviest : float
-        The largest weight of a row.
+    heaviest, weight : float
+        The largest weight of a row, and that of all.
     n_missing, n_empty : int
         How many values are missing, and from how many rows all are.
     whole : Any
@@ -81,6 +81,7 @@ class Survey:
     high: FloatArray
     centre: FloatArray
     heaviest: float
+    weight: float
     n_missing: int = 0
     n_empty: int = 0
     whole: Any = None
@@ -98,6 +99,7 @@ class _Look:
     low: FloatArray
     high: FloatArray
     heaviest: float
+    weight: float
     n_missing: int
     n_empty: int
     bad: Bad | None
@@ -123,17 +125,17 @@ def survey(source: Source, family: Family[Any, Any]) -> Survey:
     """
     low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
     first = n_missing = n_empty = 0
-    heaviest = 0.0
+    heaviest = weight = 0.0
     for look in source.map_rows(partial(_look, family)):
         if look.bad:
             refuse(look.bad, first, source, family)
         low, high, first = np.minimum(low, look.low), np.maximum(high, look.high), first + look.rows
         n_missing, n_empty = n_missing + look.n_missing, n_empty + look.n_empty
-        heaviest = max(heaviest, look.heaviest)
+        heaviest, weight = max(heaviest, look.heaviest), weight + look.weight
     if n_missing:
         _refuse_columns_without_values(low, source)
     rows, _ = source.sample(SURVEY_ROWS, np.random.default_rng(0))
-    return Survey(low, high, _middle(rows, low, high), heaviest, n_missing, n_empty)
+    return Survey(low, high, _middle(rows, low, high), heaviest, weight, n_missing, n_empty)
 
 
 def _refuse_columns_without_values(low: FloatArray, source: Source) -> None:
@@ -212,6 +214,7 @@ def find_bad(chunk: Chunk, family: Family[Any, Any]) -> Bad | None:
 def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
     low, high = np.full(chunk.x.shape[1], np.inf), np.full(chunk.x.shape[1], -np.inf)
     heaviest = 1.0 if chunk.weight is None else float(chunk.weight.max())
+    weight = float(len(chunk) if chunk.weight is None else chunk.weight.sum())
     n_missing = n_empty = 0
     for part in chunk.split(LOOK_ROWS):
         x = part.packed().x
@@ -223,7 +226,7 @@ def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
             row, column = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
             before = (part.first - chunk.first) * BLOCK_ROWS
             bad = Bad(before + row, column, float(x[row, column]))
-            return _Look(len(chunk), low, high, heaviest, n_missing, n_empty, bad)
+            return _Look(len(chunk), low, high, heaviest, weight, n_missing, n_empty, bad)
         missing = np.isnan(x)
         holes = bool(missing.any())
         if holes:
@@ -232,7 +235,7 @@ def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
             x = x[part.weight > 0]
         low = np.minimum(low, _reduce(np.fmin if holes else np.minimum, x, np.inf))
         high = np.maximum(high, _reduce(np.fmax if holes else np.maximum, x, -np.inf))
-    return _Look(len(chunk), low, high, heaviest, n_missing, n_empty, None)
+    return _Look(len(chunk), low, high, heaviest, weight, n_missing, n_empty, None)
 
 
 def _good_ends(family: Family[Any, Any], x: FloatArray) -> FloatArray | None:

@@ -159,7 +159,7 @@ def _add_select(commands: argparse._SubParsersAction[_Parser]) -> argparse.Argum
         help=f"structures of Gaussian components, among {', '.join(STRUCTURES)} (default: all)",
     )
     _add_columns(select)
-    _add_fit_options(select)
+    _add_fit_options(select, tol=None, max_iter=1000)
     _add_reg_covar(select)
     select.add_argument("--plot", metavar="CURVES.png", help="draw the criterion into a .png, .pdf or .svg file")
     select.set_defaults(k=1, covariance=None)  # of the estimator that stands for all candidates

@@ -244,7 +244,8 @@ def check_options(options: Namespace, parser: ArgumentParser) -> None:
 
 def make_estimator(options: Namespace) -> Any:
     """Return the estimator that the options describe."""
-    common = {"n_components": options.k, **fit_options(options)}
+    given = {name: value for name, value in fit_options(options).items() if value is not None}
+    common = {"n_components": options.k, **given}
     if options.family != "gaussian":
         from mixtura import MixtureModel
 

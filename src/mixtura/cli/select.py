@@ -46,6 +46,7 @@ def run(options: Namespace, parser: ArgumentParser) -> int:
         n_components=options.components,
         covariance_types=options.covariances,
         criterion=options.criterion,
+        tol=options.tol,
     )
     return choose_and_report(options, lambda source: chooser.fit(source).selection_, _draw)
 

@@ -26,7 +26,7 @@ from mixtura.estimators.sequences import read_sequences
 from mixtura.exceptions import CollapseWarning
 from mixtura.grid import BLOCK_ROWS, Chunk, Sequences
 from mixtura.kernels.threads import using_threads
-from mixtura.models.hmm import DirichletPrior, HiddenMarkov, HMMParams, check_probabilities
+from mixtura.models.hmm import ChainPrior, HiddenMarkov, HMMParams, check_probabilities
 from mixtura.models.mixture import Mixture
 from mixtura.sources.sequences import SequenceSource
 
@@ -147,7 +147,7 @@ class HMM(Iterated):
     def _make_model(self) -> HiddenMarkov[Any]:
         if isinstance(self.family, type) or not hasattr(self.family, "log_density"):
             raise TypeError(f"family is {self.family!r}, expected an object such as mixtura.families.Poisson()")
-        prior = DirichletPrior(self.startprob_prior, self.transmat_prior)
+        prior = ChainPrior(self.startprob_prior, self.transmat_prior)
         return HiddenMarkov(self.family, self.n_states, prior, fixed_fields(self.fixed))
 
     def fit(self, X: Any, lengths: Any = None, sample_weight: Any = None) -> Self:

@@ -64,8 +64,8 @@ class HMMStats(Stats):
 
 
 @dataclass(frozen=True, eq=False)
-class DirichletPrior:
-    """Pseudo-counts of first states and transitions; 1 everywhere stands for maximum likelihood.
+class ChainPrior:
+    """Dirichlet priors of first states and of transitions; 1 everywhere stands for maximum likelihood.
 
     Parameters
     ----------
@@ -96,15 +96,15 @@ class HiddenMarkov(Generic[T]):
         Distribution of a row in a state.
     n_states : int
         Number of states, k.
-    prior : DirichletPrior
-        Of the probabilities of states.
+    prior : ChainPrior
+        Of the probabilities of first states and of transitions.
     fixed : tuple of str
         Fields of the parameters that updates leave as they are.
     """
 
     family: Family[T, Any]
     n_states: int
-    prior: DirichletPrior = field(default_factory=DirichletPrior)
+    prior: ChainPrior = field(default_factory=ChainPrior)
     fixed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

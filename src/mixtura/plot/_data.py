@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixtura._types import FloatArray
-from mixtura.families import Gaussian
+from mixtura.families import Gaussian, ZeroInflated
 
 MOST_BINS = 160  # finer bars than this are thinner than the line drawn over them
 FEWEST_BINS = 12
@@ -188,6 +188,14 @@ def normal_density(x: FloatArray, means: FloatArray, variances: FloatArray) -> F
 def is_discrete(estimator: Any) -> bool:
     """Tell whether the components yield whole numbers only."""
     return not bool(estimator.model_.family.in_support(np.array([[0.5]]))[0, 0])
+
+
+def point_mass(estimator: Any) -> float:
+    """Return the probability of the value 0 where all other values have a density, 0.0 where it has one as well."""
+    if not isinstance(estimator.model_.family, ZeroInflated) or is_discrete(estimator):
+        return 0.0
+    with plain_arrays():
+        return float(np.exp(estimator.score_samples(np.zeros((1, 1)))[0]))
 
 
 def centers(estimator: Any) -> tuple[FloatArray, FloatArray]:

@@ -44,11 +44,14 @@ class DensityDisplay:
         Name of the column.
     n_rows : int
         Rows in the histogram.
+    mass, zeros : float
+        Probability of the value 0 where it is a point among numbers that have a density, and the share of the rows that
+        are 0: bars of these areas, left of 0. Both are 0.0 elsewhere.
 
     Attributes
     ----------
     density : ndarray of shape (m,)
-        Density of the mixture: the sum of its components.
+        Density of the mixture: the sum of its components; without the point.
     ax_, figure_ : Axes, Figure
         Where it was drawn, after `plot`.
     line_ : Line2D
@@ -57,6 +60,8 @@ class DensityDisplay:
         The components.
     bars_ : artist
         The data.
+    point_ : artist or None
+        The probability of 0, if it is a point.
     """
 
     figsize = (7.2, 4.3)
@@ -73,6 +78,8 @@ class DensityDisplay:
         discrete: bool = False,
         name: str = "x",
         n_rows: int = 0,
+        mass: float = 0.0,
+        zeros: float = 0.0,
     ) -> None:
         self.grid = grid
         self.components = components
@@ -83,6 +90,7 @@ class DensityDisplay:
         self.family = family
         self.name = name
         self.n_rows = n_rows
+        self.mass, self.zeros = mass, zeros
         self.density = components.sum(axis=0)
 
     @classmethod
@@ -136,7 +144,7 @@ class DensityDisplay:
             raise ValueError(
                 f"DensityDisplay draws models of one column, this one has {estimator.n_features_in_}: use PairsDisplay"
             )
-        discrete = _data.is_discrete(estimator)
+        discrete, mass, zeros = _data.is_discrete(estimator), _data.point_mass(estimator), 0.0
         if isinstance(X, Histogram):
             edges, heights = _bars(X)
             means, sds = _data.centers(estimator)
@@ -144,6 +152,9 @@ class DensityDisplay:
             n_rows = round(X.counts.sum())
         else:
             values = _data.as_matrix(estimator, X)[:, 0]
+            weights, n_rows = _data.as_weights(sample_weight, len(values)), len(values)
+            if mass:
+                values, weights, zeros = _take_zeros(values, weights)
             means, sds = _data.places(estimator, values)
             narrowest = _data.narrowest(np.asarray(estimator.weights_), sds)
             if discrete:
@@ -151,8 +162,7 @@ class DensityDisplay:
             else:
                 edges = _data.bin_edges(values, bins, narrowest)
                 grid = _data.axis_grid(edges[0], edges[-1], means, sds)
-            heights = _data.histogram(values, edges, _data.as_weights(sample_weight, len(values)))
-            n_rows = len(values)
+            heights = (1 - zeros) * _data.histogram(values, edges, weights)
         return cls(
             grid=grid,
             components=_component_densities(estimator, grid),
@@ -163,6 +173,8 @@ class DensityDisplay:
             family=estimator.model_.family.name,
             name=_data.column_names(estimator)[0],
             n_rows=n_rows,
+            mass=mass,
+            zeros=zeros,
         )
 
     def plot(self, *, ax: Axes | None = None) -> DensityDisplay:
@@ -185,8 +197,11 @@ class DensityDisplay:
         self._draw_data(ax)
         self._draw_components(ax, colors)
         self._draw_mixture(ax)
-        ax.set_xlim(self.edges[0], self.edges[-1])
-        ax.set_ylim(0, _data.axis_top(self.density, self.heights))
+        width = float(self.edges[1] - self.edges[0])
+        self.point_ = self._draw_point(ax, width) if self.mass else None
+        ax.set_xlim(min(self.edges[0], -1.5 * width) if self.mass else self.edges[0], self.edges[-1])
+        points = np.array([self.mass, self.zeros]) / width
+        ax.set_ylim(0, _data.axis_top(np.append(self.density, points[0]), np.append(self.heights, points[1])))
         ax.yaxis.set_major_formatter("{x:.4g}")  # a common factor would be written over the heading
         ax.set_xlabel(_style.shorten(self.name, 60), color=_style.INK)
         ax.set_ylabel("probability" if self.discrete else "density", color=_style.INK)
@@ -212,6 +227,12 @@ class DensityDisplay:
         else:
             (self.line_,) = ax.plot(self.grid, self.density, lw=1.6, **look)
 
+    def _draw_point(self, ax: Axes, width: float) -> Any:
+        """Draw the share of zeros, and their probability, as bars of these areas whose right side is at 0."""
+        ax.bar(-width, self.zeros / width, width, align="edge", color=_style.BARS)
+        edge: dict[str, Any] = {"align": "edge", "fill": False, "edgecolor": _style.INK, "lw": 1.6, "zorder": 4}
+        return ax.bar(-width, self.mass / width, width, **edge)
+
     @property
     def _separate(self) -> bool:
         """Whether there are few enough whole numbers for a bar and a stem each."""
@@ -228,6 +249,10 @@ class DensityDisplay:
 
     def _draw_legend(self, ax: Axes, colors: Sequence[str]) -> None:
         handles, texts = _style.component_legend(self.weights, colors)
+        if self.point_ is not None:
+            handles.append(self.point_)
+            (share,) = _style.percent(np.array([self.mass]))
+            texts.append(f"exactly 0: {share}")
         ax.legend(
             [self.bars_, self.line_, *handles],
             ["data", "mixture", *texts],
@@ -238,6 +263,15 @@ class DensityDisplay:
             fontsize=8,
             labelcolor=_style.INK,
         )
+
+
+def _take_zeros(values: FloatArray, weights: FloatArray | None) -> tuple[FloatArray, FloatArray | None, float]:
+    """Return the values that are not 0, their weights, and the share of zeros; all values if there are no others."""
+    zero = values == 0
+    share = float(np.average(zero, weights=weights))
+    if zero.all():
+        return values, weights, share
+    return values[~zero], None if weights is None else weights[~zero], share
 
 
 def _bars(histogram: Histogram) -> tuple[FloatArray, FloatArray]:
@@ -251,6 +285,8 @@ def _bars(histogram: Histogram) -> tuple[FloatArray, FloatArray]:
 def _component_densities(estimator: Any, grid: FloatArray) -> FloatArray:
     """Split the density at each point by responsibility: right for any family; 0 where it has none."""
     possible = estimator.model_.family.in_support(grid[:, None])[:, 0]
+    if _data.point_mass(estimator):
+        possible &= grid != 0
     rows, densities = grid[possible, None], np.zeros((len(estimator.weights_), len(grid)))
     with _data.plain_arrays():
         densities[:, possible] = np.exp(estimator.score_samples(rows)) * estimator.predict_proba(rows).T

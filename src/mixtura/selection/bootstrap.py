@@ -80,9 +80,11 @@ def bootstrap_lrt(
     sample_weight : array-like of shape (n,), or str or int, optional
         Row weights; w stands for w copies.
     estimator : GaussianMixture or MixtureModel, optional
-        What is fitted, with all its options but the number of components; `GaussianMixture()` by default.
+        What is fitted, with all its options but the number of components; by default a `GaussianMixture` of at most
+        1000 updates.
     **options
         Options of that estimator, such as `covariance_type` and `random_state`, which decides the samples as well.
+        `tol` is as for `MixtureIC`.
 
     Returns
     -------
@@ -116,13 +118,14 @@ def bootstrap_lrt(
     source = read(null, data, sample_weight, reset=True)
     tell_columns([alternative], null)
     with using_threads(template.n_threads):
-        statistic = _statistic(pair, source, "the data")
+        tol = options.get("tol")
+        statistic = _statistic(pair, source, tol, "the data")
         if null.n_missing_:
             raise ValueError(
                 f"{null.n_missing_} values are missing: the bootstrap draws whole rows, so the statistics would not "
                 f"compare; leave out the rows that lack values, or fill them in by `impute`"
             )
-        replicates = np.array([_replicate(pair, number) for number in range(n_boot)])
+        replicates = np.array([_replicate(pair, tol, number) for number in range(n_boot)])
     p_value = (1 + int((replicates >= statistic).sum())) / (n_boot + 1)
     return BootstrapLRT(statistic, p_value, replicates, null, alternative)
 
@@ -134,22 +137,22 @@ def _check_options(template: BaseMixture) -> None:
             raise ValueError(f"{name} is an option of one fit, and a bootstrap makes many: leave it out")
 
 
-def _replicate(pair: list[BaseMixture], number: int) -> float:
+def _replicate(pair: list[BaseMixture], tol: float | None, number: int) -> float:
     """Return the statistic of a sample drawn from the fitted null hypothesis."""
     null = pair[0]
     rng = np.random.default_rng([null.random_state, number])
     rows, _ = null.model_.sample(null.params_, round(null.result_.weight), rng)
     anew = make_candidates(null, [{"n_components": estimator.n_components} for estimator in pair])
     with unobserved():
-        return _statistic(anew, ArraySource(rows), f"sample {number} of the null hypothesis")
+        return _statistic(anew, ArraySource(rows), tol, f"sample {number} of the null hypothesis")
 
 
-def _statistic(pair: list[BaseMixture], source: Source, what: str) -> float:
+def _statistic(pair: list[BaseMixture], source: Source, tol: float | None, what: str) -> float:
     """Fit both mixtures to the same rows and return twice the gain (formula Z4).
 
     The larger mixture can do what the smaller one does, so that a gain is below 0 only where its best was not found.
     """
-    for failure in filter(None, fit_together(pair, source, deadline=math.inf)):
+    for failure in filter(None, fit_together(pair, source, tol=tol, deadline=math.inf)):
         raise FitError(f"{what} cannot be fitted: {failure}")
     null, alternative = pair
     return max(0.0, 2 * (alternative.loglik_ - null.loglik_))

@@ -14,10 +14,14 @@ from sklearn.utils import check_random_state
 from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.gaussian_mixture import GaussianMixture
 
+PATIENT = 1000  # most updates: fits that are compared go further than others
+
 
 def make_template(estimator: Any, options: Mapping[str, Any] = MappingProxyType({})) -> BaseMixture:
-    """Return an unfitted estimator with these options; a `GaussianMixture` where there is none."""
-    template: BaseMixture = clone(GaussianMixture() if estimator is None else estimator).set_params(**options)
+    """Return an unfitted estimator with these options; a patient `GaussianMixture` where there is none."""
+    template: BaseMixture = clone(GaussianMixture(max_iter=PATIENT) if estimator is None else estimator).set_params(
+        **options
+    )
     return template
 
 

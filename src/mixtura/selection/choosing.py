@@ -20,7 +20,9 @@ from mixtura.selection.sweep import fit_together
 from mixtura.selection.table import Selection
 
 
-def choose(template: BaseMixture, estimators: Sequence[BaseMixture], source: Source, criterion: str) -> Selection:
+def choose(
+    template: BaseMixture, estimators: Sequence[BaseMixture], source: Source, criterion: str, tol: float | None
+) -> Selection:
     """Fit candidates to the same rows and compare them.
 
     Parameters
@@ -33,6 +35,8 @@ def choose(template: BaseMixture, estimators: Sequence[BaseMixture], source: Sou
         The rows.
     criterion : str
         A key of `CRITERIA`.
+    tol : float or None
+        As for `fit_together`.
 
     Raises
     ------
@@ -47,9 +51,9 @@ def choose(template: BaseMixture, estimators: Sequence[BaseMixture], source: Sou
         using_threads(template.n_threads),
         observe(printer(template.verbose, template.verbose_interval)),
         observe(template.callback or ignore),
-        open_checkpoint(template, source, warm=False, tried=tried) as checkpoint,
+        open_checkpoint(template, source, warm=False, tried=tried, tolerance=tol) as checkpoint,
     ):
-        failures = fit_together(estimators, source, deadline=deadline, checkpoint=checkpoint)
+        failures = fit_together(estimators, source, tol=tol, deadline=deadline, checkpoint=checkpoint)
         return judge(estimators, failures, source, criterion)
 
 

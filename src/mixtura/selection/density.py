@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from mixtura.grid import Chunk
 from mixtura.init import LOOK_ROWS, survey
 from mixtura.model import Source
 from mixtura.priors import Spread
-from mixtura.selection.candidates import make_candidates, make_template, tell_columns
+from mixtura.selection.candidates import PATIENT, make_candidates, make_template, tell_columns
 from mixtura.selection.choosing import choose, warn
 from mixtura.selection.options import check_criterion, check_numbers
 from mixtura.selection.table import Selection
@@ -43,8 +42,6 @@ NUMBERS = (1, 2, 3, 4, 5)
 REAL = Gaussian(prior=Spread())  # any number
 OF_NUMBERS = (REAL, StudentT(), LogNormal(), Gamma(), Exponential(), Beta())
 OF_COUNTS = (Poisson(), NegativeBinomial())
-LEFT = 0.1  # nats that a fit may lack in all: a criterion in which 2 is hardly worth a mention must not feel them
-PATIENT = 1000  # most updates to get there
 PICTURE_ROWS = 1_000_000  # more cannot be seen
 
 
@@ -219,11 +216,9 @@ def fit_density(
     source = read(template, x, sample_weight, reset=True)
     if source.n_features != 1:
         raise ValueError(f"x has {source.n_features} columns, expected one: choose one of them, or use mixtura.select")
-    tried, weight = _find_families(source, families)
-    if "tol" not in options:
-        template.set_params(tol=2.0 ** math.floor(math.log2(LEFT / weight)))  # roundings of the weight change no bit
+    tried = _find_families(source, families)
     estimators = make_candidates(template, [{"family": f, "n_components": k} for f in tried for k in numbers])
-    selection = choose(template, estimators, source, criterion)
+    selection = choose(template, estimators, source, criterion, options.get("tol"))
     tell_columns(estimators, template)
     warn(selection, stacklevel=2)
     return DensityFit(selection, source)
@@ -231,11 +226,10 @@ def fit_density(
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """Which families can yield all values of some rows, (m,), the largest one, and the total weight of the rows."""
+    """Which families can yield all values of some rows, (m,), and the largest one."""
 
     able: BoolArray
     largest: float
-    weight: float
 
 
 def _look(families: Sequence[Any], chunk: Chunk) -> _Look:
@@ -244,11 +238,11 @@ def _look(families: Sequence[Any], chunk: Chunk) -> _Look:
         x = part.packed().x
         able &= [bool(family.in_support(x).all()) for family in families]
         largest = max(largest, float(x.max()))
-    return _Look(able, largest, float(len(chunk) if chunk.weight is None else chunk.weight.sum()))
+    return _Look(able, largest)
 
 
-def _find_families(source: Source, families: Any) -> tuple[list[Any], float]:
-    """Return the families to try, after a look over all values, and the total weight of these."""
+def _find_families(source: Source, families: Any) -> list[Any]:
+    """Return the families to try, after a look over all values."""
     asked: list[Any] = [*OF_COUNTS, *OF_NUMBERS] if families is None else _check_families(families)
     looks = list(source.map_rows(partial(_look, asked)))
     able = np.logical_and.reduce([look.able for look in looks])
@@ -257,7 +251,7 @@ def _find_families(source: Source, families: Any) -> tuple[list[Any], float]:
     if not (able.any() if families is None else able.all()):
         survey(source, REAL if families is None else asked[int(np.argmin(able))])  # names the first value at fault
     suited = [family for family, is_able in zip(asked, able, strict=True) if is_able]
-    return [f for f in suited if f.measure == suited[0].measure], sum(look.weight for look in looks)
+    return [f for f in suited if f.measure == suited[0].measure]
 
 
 def _check_families(families: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -20,11 +21,18 @@ from mixtura.result import Trace
 from mixtura.sources.arrays import ArraySource
 from mixtura.sources.remembered import Remembered
 
+LEFT = 0.1  # nats that a fit may lack in all: a criterion in which 2 is hardly worth a mention must not feel them
+
 
 def fit_together(
-    estimators: Sequence[BaseMixture], source: Source, *, deadline: float, checkpoint: Checkpoint | None = None
+    estimators: Sequence[BaseMixture],
+    source: Source,
+    *,
+    tol: float | None,
+    deadline: float,
+    checkpoint: Checkpoint | None = None,
 ) -> list[str]:
-    """Fit estimators to the same rows, with the bits that each would have if it were fitted alone.
+    """Fit estimators to the same rows, with the bits that each would have if it were fitted alone, by the same `tol`.
 
     Parameters
     ----------
@@ -33,6 +41,8 @@ def fit_together(
         can. They are changed in place.
     source : Source
         The rows.
+    tol : float or None
+        Of all fits. None stands for that of the estimators, or a lower one that leaves at most `LEFT` in all.
     deadline : float
         When to stop, by ``time.monotonic()``.
     checkpoint : Checkpoint, optional
@@ -49,6 +59,8 @@ def fit_together(
         For rows that no component can yield.
     """
     found, _ = estimators[0]._survey(source, estimators[0]._make_model())
+    for estimator in estimators:
+        estimator.set_params(tol=min(estimator.tol, _finest(found.weight)) if tol is None else tol)
     described: dict[tuple[Any, bool], Survey] = {}  # one for all of a family that the same code would make alone
     failures = [""] * len(estimators)
     jobs: list[list[Job[Any, Any]]] = [[] for _ in estimators]
@@ -70,6 +82,11 @@ def fit_together(
         if not failures[i]:
             failures[i] = _settle(estimators[i], found, list(islice(results, len(some))))
     return failures
+
+
+def _finest(weight: float) -> float:
+    """Return the tolerance by which a fit to rows of this weight lacks `LEFT` at most."""
+    return 2.0 ** math.floor(math.log2(LEFT / weight))  # roundings of the weight change no bit
 
 
 def _few_rows(estimators: Sequence[BaseMixture], source: Source) -> Source:
