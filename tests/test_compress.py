@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from benchmarks.compress import largest_error, make_rows
-from mixtura import GaussianMixture, as_source
+from mixtura import GaussianMixture, Histogram, as_source
 from mixtura.acceleration import QuasiNewton
 from mixtura.cells import BUCKETS, STEP, Cells, compress, widths
 from mixtura.compression import Compressed
@@ -312,6 +312,15 @@ def test_a_survey_finds_the_largest_weight():
     w[2500] = 7.5
     assert survey(ArraySource(x, w, chunk_rows=BLOCK_ROWS), Gaussian()).heaviest == 7.5
     assert survey(ArraySource(x), Gaussian()).heaviest == 1.0
+
+
+def test_bins_are_fitted_to_their_own_maximum():
+    counts, edges = np.histogram(drawn(20_000), np.arange(-6.0, 14.0, 1.5))
+    bins = Histogram(edges, counts)
+    begun, plain = (GaussianMixture(3, compress=by, random_state=0, tol=1e-10).fit(bins) for by in (True, False))
+    assert_allclose(begun.loglik_, plain.loglik_, atol=1e-4)
+    # What was learnt on values that stand for the bins says nothing of theirs.
+    assert GaussianMixture(3, compress=True, random_state=0, tol=0.5).fit(bins).result_.n_passes == 2
 
 
 def test_restarts_and_warm_starts():

@@ -301,7 +301,7 @@ def test_the_picture_has_the_density_over_the_data(family, draw):
         ([0.5, 2.0], {"n_components": 0}, "n_components is 0"),
         ([0.5, 2.0], {"max_iter": -1}, "max_iter"),
         ([], {}, "0 sample"),
-        (Histogram([0, 1, 2], [3, 4]), {}, "X is a histogram, which has no rows"),
+        (Histogram([0, 1, 2], [3, 4]), {}, "only Gaussian components are fitted to bins"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(x, options, message):

@@ -139,7 +139,8 @@ def test_a_point_among_numbers_is_a_bar_with_its_probability_for_an_area(weighte
     x = np.where(rng.random(800) < 0.3, 0.0, rng.gamma(3.0, 2.0, 800))
     w = np.where(x == 0, 2.0, 1.0) if weighted else None
     fitted = MixtureModel(ZeroInflated(Gamma()), tol=1e-10).fit(x, sample_weight=w)
-    display = DensityDisplay.from_estimator(fitted, x, sample_weight=w, ax=axes())
+    bins = np.linspace(0, 30, 61)  # so that the density is evaluated at 0, too
+    display = DensityDisplay.from_estimator(fitted, x, sample_weight=w, bins=bins, ax=axes())
     share = np.average(x == 0, weights=w)
     np.testing.assert_allclose([display.mass, display.zeros], share)
     (bar,) = display.point_

@@ -573,7 +573,7 @@ def test_bad_arguments():
     mixture = GaussianMixture(1, tol=1e-9).fit(x)
     with pytest.raises(ValueError, match=r"kind is 'exact', expected one of 'observed', 'scores', 'sandwich'"):
         mixture.standard_errors(x, kind="exact")
-    for level in (0, 1, 95, math.nan):
+    for level in (0, 1, 95, math.nan, None, "0.95", [0.9, 0.95]):
         with pytest.raises(ValueError, match=r"level is .* between 0 and 1"):
             mixture.standard_errors(x).interval(level)
     with pytest.raises(NotFittedError):

@@ -137,7 +137,7 @@ class BaseMixture(Inference, DensityMixin, Iterated):
                 model_of(source, fitted),
                 starts.params,
                 agreement=starts.agreement,
-                memory=starts.memory,
+                memory=starts.memory if rows is source else None,  # the likelihood of bins bends otherwise
                 tol=self.tol,
                 max_iter=self.max_iter,
                 ascent=self._ascent(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from numbers import Real
 from operator import attrgetter
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -108,7 +109,7 @@ class Uncertainty:
         """The e entries of all parameters, such as "means[0, 1]"; of a symmetric matrix, the lower triangle."""
         return tuple(entry for name, estimate in self.parameters.items() for entry in estimate.names(name))
 
-    def interval(self, level: float = 0.95) -> dict[str, Interval]:
+    def interval(self, level: Any = 0.95) -> dict[str, Interval]:
         """Return confidence intervals by parameter (formula V8).
 
         Parameters
@@ -127,9 +128,10 @@ class Uncertainty:
         ValueError
             If `level` is not between 0 and 1.
         """
-        if not 0 < level < 1:
+        share = float(level) if isinstance(level, Real) else np.nan
+        if not 0 < share < 1:
             raise ValueError(f"interval: level is {level!r}, expected a number between 0 and 1, such as 0.95")
-        return {name: estimate.interval(level) for name, estimate in self.parameters.items()}
+        return {name: estimate.interval(share) for name, estimate in self.parameters.items()}
 
     def __str__(self) -> str:
         names, shown = self.names, slice(ROWS_OF_A_TABLE)

@@ -32,6 +32,7 @@ from mixtura.selection.candidates import PATIENT, make_candidates, make_template
 from mixtura.selection.choosing import choose, warn
 from mixtura.selection.options import check_criterion, check_numbers
 from mixtura.selection.table import Selection
+from mixtura.sources.histogram import Histogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,6 +211,11 @@ def fit_density(
     >>> fit.pdf([-1.0, 5.0]).round(2).tolist()
     [0.0, 0.11]
     """
+    if isinstance(x, Histogram):
+        raise ValueError(
+            "x is a histogram, and only Gaussian components are fitted to bins, so there are no families to compare: "
+            "fit a GaussianMixture with each number of components, and compare their bic(x)"
+        )
     check_criterion(criterion)
     numbers = check_numbers(n_components)
     template = make_template(MixtureModel(Gaussian(), max_iter=PATIENT), options)
