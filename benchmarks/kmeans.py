@@ -1,6 +1,6 @@
 """K-means beside scikit-learn's Lloyd, from the same centers: nanoseconds a row and update.
 
-    python -m benchmarks.kmeans [--quick]
+    python -m benchmarks.kmeans [--quick] [--types T ...] [--columns D ...] [--clusters K ...] [--threads M ...]
 
 An update is what a fit of more updates takes longer; medians of alternating fits, with as many threads for both. Both
 end at the same inertia, or the table says by how much not.
@@ -22,14 +22,14 @@ from mixtura import KMeans
 
 ROWS = 1_000_000
 COLUMNS, CLUSTERS, THREADS = (2, 8, 16, 64), (8, 32, 100), (1, 2)
-TYPES = (np.float64, np.float32)
+TYPES = ("float64", "float32")
 LEAST = 1.0  # times as fast as scikit-learn
 MORE = 10  # updates that are timed
 
 
 def problem(d, k, dtype):
     """Return rows (n, d) of one cloud, so that centers keep moving, and rows to start from."""
-    x = clusters(capped(ROWS), d, k, dtype=np.dtype(dtype).name, separation=0.1)
+    x = clusters(capped(ROWS), d, k, dtype=dtype, separation=0.1)
     return x, x[np.random.default_rng(0).choice(len(x), k, replace=False)]
 
 
@@ -65,22 +65,25 @@ def main(arguments=None):
     """Print the table and return 0, or 1 where a figure is below what is to be reached."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], prog="python -m benchmarks.kmeans")
     parser.add_argument("--quick", action="store_true", help="one round")
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=TYPES, help="of the rows")
+    for axis, sizes in {"columns": COLUMNS, "clusters": CLUSTERS, "threads": THREADS}.items():
+        parser.add_argument(f"--{axis}", nargs="+", type=int, default=sizes, help="how many")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")  # a fit that has not converged is a fit
     print(f"{processor()}, {capped(ROWS):,} rows\n")
     print("| rows | d | k | threads | ns a row and update | x scikit-learn | inertia, relative difference |")
     print("|---|---|---|---|---|---|---|")
     reached = True
-    for dtype, d, k in itertools.product(TYPES, COLUMNS, CLUSTERS):
+    for dtype, d, k in itertools.product(options.types, options.columns, options.clusters):
         x, start = problem(d, k, dtype)
-        for threads in THREADS:
+        for threads in options.threads:
             ours, theirs = fits(x, start, threads)
             ours(1)  # compiles
             rounds = [(seconds(ours), seconds(theirs)) for _ in range(1 if options.quick else 5)]
             mine, other = (statistics.median(r[i][0] for r in rounds) for i in range(2))
             gap = rounds[0][0][1] / rounds[0][1][1] - 1
             reached &= other / mine >= LEAST
-            case = f"{np.dtype(dtype).name} | {d} | {k} | {threads}"
+            case = f"{dtype} | {d} | {k} | {threads}"
             print(
                 f"| {case} | {mine / len(x) * 1e9:.1f} | {other / mine:.2f} (of {LEAST:g}) | {gap:+.1e} |", flush=True
             )

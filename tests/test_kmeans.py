@@ -87,10 +87,11 @@ def test_every_update_is_that_of_plain_loops(n, d, k, weighted, path):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("offset", [0.0, 1e6])  # where the centers cannot be had exactly in the units of the rows
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
-def test_the_kernel_is_the_composed_path(n, d, k, dtype, weighted):
+def test_the_kernel_is_the_composed_path(n, d, k, offset, dtype, weighted):
     x, start = clouds(n, d, k)
-    x = x.astype(dtype)
+    x, start = (x + offset).astype(dtype), start + offset
     weight = np.random.default_rng(1).random(n) * np.random.default_rng(2).integers(0, 2, n) if weighted else None
     model, params, rows = module.KMeans(k), framed(x.astype(float), start), Chunk(x, weight)
     composed, compiled = (fold_blocks(model, params, rows, compiled=c).total() for c in (False, True))

@@ -77,6 +77,7 @@ class Work(NamedTuple):
     """What is known of the rows of a tile, and room for it."""
 
     columns: Array  # (d8, TILE + SKEW) float32
+    squares: Array  # (TILE,) float32, of the norm of each row
     places: Array  # (3, TILE) float32, the largest and the second largest score of each row, and whose the largest is
     chosen: IntArray  # (TILE + 8,) rows, and anything
     few: FloatArray  # (d8, 8) columns of eight rows
@@ -94,6 +95,7 @@ def workspace(known: Known) -> Work:
     names[:] = known.names
     return Work(
         np.zeros((d8, TILE + SKEW), np.float32),
+        np.zeros(TILE, np.float32),
         np.zeros((STANDING, TILE), np.float32),
         np.zeros(TILE + VECTOR, np.int64),
         room(d8, VECTOR),
@@ -115,12 +117,13 @@ def fill(
     near: Array,  # IN (2, d8) of the type of `tile`
     d: int,
     columns: Array,  # OUT (d8, TILE + SKEW) float32
+    squares: Array,  # OUT (TILE,) float32
 ) -> None:
-    """Write the rows as columns in the frame; what eight numbers hold beyond the last column is of other rows."""
-    for j in range(0, near.shape[1], 8):
-        move, by = load(near, 0, j), load(near, 1, j)
-        for s in range(0, TILE, 8):
-            at = s * d + j
+    """Write the rows as columns in the frame, and |z|^2; what eight numbers hold beyond the last column is 0."""
+    for s in range(0, TILE, 8):
+        square = splat(SINGLE(0.0))
+        for j in range(0, near.shape[1], 8):
+            move, by, at = load(near, 0, j), load(near, 1, j), s * d + j
             rows = (
                 narrow((load(tile, at) - move) * by),
                 narrow((load(tile, at + d) - move) * by),
@@ -131,7 +134,11 @@ def fill(
                 narrow((load(tile, at + 6 * d) - move) * by),
                 narrow((load(tile, at + 7 * d) - move) * by),
             )
-            store_panel(SQUARE, columns, j, s, flip(rows))
+            z0, z1, z2, z3, z4, z5, z6, z7 = flip(rows)
+            store_panel(SQUARE, columns, j, s, (z0, z1, z2, z3, z4, z5, z6, z7))
+            lower, upper = fma(z2, z2, fma(z1, z1, z0 * z0)), fma(z5, z5, fma(z4, z4, z3 * z3))
+            square = square + (lower + fma(z7, z7, fma(z6, z6, upper)))
+        store(squares, s, square)
 
 
 @jit
@@ -149,23 +156,13 @@ def compare(columns: Array, known: Known, d: int, places: Array) -> None:
 
 
 @jit
-def choose_doubtful(columns: Array, places: Array, d: int, chosen: IntArray) -> int:
+def choose_doubtful(squares: Array, places: Array, d: int, chosen: IntArray) -> int:
     """Write which rows' two best are not told apart; return how many."""
     count, doubt, tiny = ZERO, splat(DOUBT * SINGLE(d + 6)), splat(TINY)
-    for s in range(0, TILE, 32):
-        n0 = n1 = n2 = n3 = splat(SINGLE(0.0))
-        for j in range(d):
-            z0, z1, z2, z3 = (
-                load(columns, j, s),
-                load(columns, j, s + 8),
-                load(columns, j, s + 16),
-                load(columns, j, s + 24),
-            )
-            n0, n1, n2, n3 = fma(z0, z0, n0), fma(z1, z1, n1), fma(z2, z2, n2), fma(z3, z3, n3)
-        for at, norm in ((s, n0), (s + 8, n1), (s + 16, n2), (s + 24, n3)):
-            best = load(places, 0, at)
-            bits = bits_above(fma(doubt, norm - best, tiny), best - load(places, 1, at))
-            count = append(bits, at, chosen, count)
+    for s in range(0, TILE, 8):
+        best, second = load(places, 0, s), load(places, 1, s)
+        bits = bits_above(fma(doubt, load(squares, s) - best, tiny), best - second)
+        count = append(bits, s, chosen, count)
     return int(count)
 
 
@@ -173,7 +170,7 @@ def choose_doubtful(columns: Array, places: Array, d: int, chosen: IntArray) -> 
 def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
     """Name the nearest center of the chosen rows by differences, eight rows at a time."""
     frame, centers, chosen, few, found = known.frame, known.centers, work.chosen, work.few, work.found
-    far, origin = splat(HORIZON), np.zeros(centers.shape[1])
+    far, origin, last = splat(HORIZON), np.zeros(centers.shape[1]), centers.shape[0] - 1
     for c in range(0, count, 8):
         for j in range(0, centers.shape[1], 8):
             rows = (
@@ -187,13 +184,18 @@ def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
                 gap(tile, chosen[c + 7] * d, frame, origin, j),
             )
             store_panel(SQUARE, few, j, 0, flip(rows))
+        for j in range(d):
+            store(few, j, 0, vmax(-far, vmin(far, load(few, j, 0))))
         standing = spread(PLACE, work.nobody, 0)
-        for k in range(centers.shape[0]):
-            score = splat(0.0)
+        for k in range(0, centers.shape[0], GROUP.rows):  # four sums at a time; of the last center again is no harm
+            k1, k2, k3 = min(k + 1, last), min(k + 2, last), min(k + 3, last)
+            v0 = v1 = v2 = v3 = splat(0.0)
             for j in range(d):
-                y = vmax(-far, vmin(far, load(few, j, 0))) - splat(centers[k, j])
-                score = fnma(y, y, score)
-            standing = contest((score,), work.names, k, standing)
+                z = load(few, j, 0)
+                y0, y1 = z - splat(centers[k, j]), z - splat(centers[k1, j])
+                y2, y3 = z - splat(centers[k2, j]), z - splat(centers[k3, j])
+                v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
+            standing = contest((v0, v1, v2, v3), work.names, k, standing)
         store_panel(PLACE, found, 0, 0, standing)
         for q in range(min(8, count - c)):
             work.places[2, chosen[c + q]] = found[2, q]
@@ -202,17 +204,30 @@ def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
 @jit
 def name_rows(tile: Array, known: Known, d: int, work: Work) -> None:
     """Write the name of the nearest center of each row of a tile as the last of its places."""
-    fill(tile, known.near, d, work.columns)
+    fill(tile, known.near, d, work.columns, work.squares)
     compare(work.columns, known, d, work.places)
-    count = choose_doubtful(work.columns, work.places, d, work.chosen)
+    count = choose_doubtful(work.squares, work.places, d, work.chosen)
     if count:
         settle(tile, known, d, count, work)
 
 
 @jit
+def place(known: Known, d: int, pivots: FloatArray, rest: FloatArray) -> None:
+    """Write where the centers are in the units of the rows, and what rounding takes from that, in the frame."""
+    for k in range(pivots.shape[0]):
+        for j in range(d):
+            shift, by = known.frame[0, j], known.frame[1, j]
+            step = known.centers[k, j] / by
+            pivot = shift + step
+            made = pivot - shift
+            pivots[k, j], rest[k, j] = pivot, ((shift - (pivot - made)) + (step - made)) * by
+
+
+@jit
 def add_rows(
     tile: Array,  # IN (TILE d + 8,)
-    known: Known,
+    pivots: FloatArray,  # IN (k, d8)
+    scale: FloatArray,  # IN (d8,); 0 after the last column
     names: Array,  # IN (TILE,) float32
     w: FloatArray,  # IN (TILE,)
     count: int,
@@ -222,14 +237,13 @@ def add_rows(
     c1: FloatArray,  # IN OUT (k, d8)
     c2: FloatArray,  # IN OUT (k, 8)
 ) -> None:
-    """Add w, w (z - c) and w |z - c|^2 to the sums of the nearest center; a NaN goes to those of the first."""
-    frame, centers = known.frame, known.centers
+    """Add w, w y and w |y|^2, y being z less the pivot, to the sums of the nearest center, for a NaN of the first."""
     for s in range(count):
         k, weight, square = max(int(names[s]), 0), splat(w[s]), splat(0.0)
         c0[k] += w[s]
-        for j in range(0, centers.shape[1], 8):
+        for j in range(0, pivots.shape[1], 8):
             prefetch(ahead, s, j)
-            y = gap(tile, s * d, frame, centers[k], j)
+            y = (widen(load(tile, s * d + j)) - load(pivots, k, j)) * load(scale, j)
             store(c1, k, j, fma(weight, y, load(c1, k, j)))
             square = fma(y, y, square)
         store(c2, k, 0, fma(weight, square, load(c2, k, 0)))
@@ -270,7 +284,8 @@ def e_step(
     known = Known(near, frame, centers, products, offsets, nobody, names)
     work, w = workspace(known), room(1, TILE)[0]
     numbers, last = x.reshape(n * d), np.zeros(TILE * d + VECTOR, x.dtype)
-    c0, c1, c2 = room(1, k), room(k, d8), room(k, VECTOR)
+    c0, c1, c2, pivots, rest = room(1, k), room(k, d8), room(k, VECTOR), room(k, d8), room(k, d8)
+    place(known, d, pivots, rest)
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
@@ -284,20 +299,23 @@ def e_step(
                 if is_whole(start, d, n * d):
                     tile = numbers[start : start + last.shape[0]]
                     name_rows(tile, known, d, work)
-                    add_rows(tile, known, work.places[2], w, count, ahead, d, c0[0], c1, c2)
+                    add_rows(tile, pivots, frame[1], work.places[2], w, count, ahead, d, c0[0], c1, c2)
                 else:
                     copy(numbers[start : start + count * d], d, last)
                     name_rows(last, known, d, work)
-                    add_rows(last, known, work.places[2], w, count, ahead, d, c0[0], c1, c2)
+                    add_rows(last, pivots, frame[1], work.places[2], w, count, ahead, d, c0[0], c1, c2)
             mine = sums[held(b - cuts[m])]
             mine[0] = mine[1] = 0.0
             first, second = 2 + k, 2 + k + k * d
             for i in range(k):
-                mine[2 + i], mine[second + i] = c0[0, i], hsum(load(c2, i, 0))
-                mine[0] += mine[second + i]
-                mine[1] += mine[2 + i]
-                for j in range(d):
-                    mine[first + i * d + j] = c1[i, j]
+                count, square = c0[0, i], hsum(load(c2, i, 0))
+                for j in range(d):  # about the centers, which are by `rest` beside the pivots
+                    off = count * rest[i, j]
+                    square -= (2.0 * c1[i, j] - off) * rest[i, j]
+                    mine[first + i * d + j] = c1[i, j] - off
+                mine[2 + i], mine[second + i] = count, square
+                mine[0] += square
+                mine[1] += count
             fold(sums, b + 1 - cuts[m])
         write_row(sums, out, m)
 
