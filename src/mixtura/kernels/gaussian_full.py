@@ -12,7 +12,17 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
-from mixtura.kernels.panel import ACCUMULATORS, CIRCLE, Shape, circle, load_panel, load_strip, outer, store_panel
+from mixtura.kernels.panel import (
+    ACCUMULATORS,
+    CIRCLE,
+    Shape,
+    circle,
+    load_panel,
+    load_strip,
+    outer,
+    spread,
+    store_panel,
+)
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.screen import bound, promising, screened_log_densities
@@ -42,61 +52,73 @@ from mixtura.stats import Node
 
 COLUMN = Shape(ACCUMULATORS, 1)  # of a square of eight rows and eight columns, all or half of it
 HALF_SQUARE = Shape(CIRCLE, 1)
+TWO = Shape(2, 1)
 WORTHWHILE = 0.5  # share of pairs that look promising from which on the rest of a block is not screened
 ALL = 0b11111111  # lanes
 APART = 32  # lines between what is read and what is written in step: half a page, lest one seem to be the other
 
 
 @jit
-def choose(
+def all_matter(
     roots: FloatArray,  # IN (k, TILE) roots of w r
     k: int,
     least: float,  # root of r from which a row matters
     w: FloatArray,  # IN (TILE,) roots of the weights
-    chosen: IntArray,  # OUT (TILE,) rows of the tile
-    root: FloatArray,  # OUT (TILE,) their roots, and 0 after the last
+) -> bool:
+    """Tell whether every row of the tile matters to component `k`."""
+    matter = ALL
+    for s in range(0, TILE, 8):
+        matter &= bits_above(load(roots, k, s), splat(least) * load(w, s))
+    return matter == ALL
+
+
+@jit
+def gather(
+    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
+    roots: FloatArray,  # IN (k, TILE) roots of w r
+    k: int,
+    least: float,  # root of r from which a row matters
+    w: FloatArray,  # IN (TILE,) roots of the weights
+    root: FloatArray,  # OUT (TILE,) roots of the rows that matter, and 0 after the last
+    rows: FloatArray,  # OUT (d8 / 8 TILE, 8) the rows that matter, and zeros after the last
 ) -> int:
-    """Choose the rows that matter to component `k`, in their order; return how many."""
-    count = 0
+    """Copy the rows that matter to component `k`, in their order; return how many."""
+    count = ZERO
     for s in range(0, TILE, 8):
         left = bits_above(load(roots, k, s), splat(least) * load(w, s))
-        if left == ALL:
-            for q in range(8):
-                chosen[count + q] = s + q
-            store(root, count, load(roots, k, s))
-            count += 8
-        else:
-            while left:
-                row = s + lowest_bit(left)
-                chosen[count], root[count] = row, roots[k, row]
-                count += 1
-                left &= left - 1
-    chosen[count] = 0
+        while left:
+            row = s + lowest_bit(left)
+            root[count] = roots[k, row]
+            for block in range(0, rows.shape[0], TILE):
+                store(rows, block + count, 0, load(zr, block + row, 0))
+            count += 1
+            left &= left - 1
     if count < TILE:
         root[count] = 0.0
-    return count
+        for block in range(0, rows.shape[0], TILE):
+            store(rows, block + count, 0, splat(0.0))
+    return int(count)
 
 
 @jit
 def centre_rows(
     zr: FloatArray,  # IN (d8 / 8 TILE, 8)
-    chosen: IntArray,  # IN (TILE,) rows of the tile
     root: FloatArray,  # IN (TILE,) roots of their responsibilities
     count: int,
     pivot: FloatArray,  # IN (k, d8)
     k: int,
-    rows: FloatArray,  # OUT (d8 / 8 TILE, 8)
+    rows: FloatArray,  # OUT (d8 / 8 TILE, 8); may be `zr`
     c1: FloatArray,  # IN OUT (k, d8)
 ) -> None:
-    """Write sqrt(r) (z - p) of the chosen rows, two at a time, and add r (z - p)."""
+    """Write sqrt(r) (z - p) of the first `count` rows, two at a time, and add r (z - p)."""
     for j in range(0, pivot.shape[1], 8):
         block = j // 8 * TILE
         centre = load(pivot, k, j)
         even, odd = load(c1, k, j), splat(0.0)
         for s in range(0, count, 2):
-            g, h = splat(root[s]), splat(root[s + 1])
-            y = g * (load(zr, block + chosen[s], 0) - centre)
-            z = h * (load(zr, block + chosen[s + 1], 0) - centre)
+            g, h = spread(TWO, root, s)
+            y = g * (load(zr, block + s, 0) - centre)
+            z = h * (load(zr, block + s + 1, 0) - centre)
             store(rows, block + s, 0, y)
             store(rows, block + s + 1, 0, z)
             even, odd = fma(g, y, even), fma(h, z, odd)
@@ -133,7 +155,6 @@ def add_moments(
     least: FloatArray,  # IN (k,) roots of r from which a row matters
     w: FloatArray,  # IN (TILE,) roots of the weights
     pivot: FloatArray,  # IN (k, d8)
-    chosen: IntArray,  # TMP (TILE,)
     root: FloatArray,  # TMP (TILE,)
     rows: FloatArray,  # TMP (d8 / 8 TILE, 8)
     c1: FloatArray,  # IN OUT (k, d8)
@@ -141,8 +162,12 @@ def add_moments(
 ) -> None:
     """Add r (z - p) and r (z - p)(z - p)', the latter as products of sqrt(r) (z - p), of the rows that matter."""
     for k in range(pivot.shape[0]):
-        count = choose(roots, k, least[k], w, chosen, root)
-        centre_rows(zr, chosen, root, count, pivot, k, rows, c1)
+        if all_matter(roots, k, least[k], w):
+            count = TILE
+            centre_rows(zr, roots[k], count, pivot, k, rows, c1)
+        else:
+            count = gather(zr, roots, k, least[k], w, root, rows)
+            centre_rows(rows, root, count, pivot, k, rows, c1)
         add_products(rows, count, c2, k * height(pivot.shape[1]))
 
 
@@ -230,7 +255,7 @@ def e_step(
                 normalize_roots(joint, density, w, c0)
                 for s in range(0, TILE, 8):
                     store(w, s, vsqrt(load(w, s)))
-                add_moments(zr, joint, least, w, pivot, chosen, root, rows, c1, c2)
+                add_moments(zr, joint, least, w, pivot, root, rows, c1, c2)
             mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             for i in range(k):
