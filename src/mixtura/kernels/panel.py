@@ -26,23 +26,31 @@ no bit of a result does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.core.datamodel import models
 from numba.core.errors import NumbaTypeError
-from numba.core.imputils import lower_constant, lower_getattr_generic
-from numba.core.registry import cpu_target
-from numba.core.typing.templates import AttributeTemplate, infer_getattr, signature
-from numba.extending import lower_builtin, register_model, typeof_impl
+from numba.core.typing.templates import signature
+from numba.extending import lower_builtin
 
 from mixtura.kernels import simd
-from mixtura.kernels._vec8 import I32, I64, LANES, VECTORS, Code, Vec8, emit_fma, emit_splat, lanes, vec8
-from mixtura.kernels.simd import WORD, Array, Vector, address, typed_index, typing_rule
+from mixtura.kernels._shape import (
+    ACCUMULATORS,
+    CIRCLE,
+    Panel,
+    Shape,
+    ShapeType,
+    is_panel,
+    numbers_of,
+    pack_panel,
+    panel_type,
+    places_of,
+    unpack_panel,
+)
+from mixtura.kernels._vec8 import I32, I64, LANES, VECTORS, Code, emit_fma, emit_splat, lanes, vec8
+from mixtura.kernels.simd import WORD, Array, Vector, typed_index, typing_rule
 
 __all__ = [
     "ACCUMULATORS",
@@ -61,113 +69,6 @@ __all__ = [
     "store_strip",
 ]
 
-# Two instructions a cycle, four cycles long, want eight sums at a time: eight of the registers of 512 bits; or, where
-# a vector takes two of only 16 registers of 256 bits, four.
-ACCUMULATORS = 8 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 4
-CIRCLE = LANES // 2 + 1  # rotations of a vector after which all pairs of lanes have met
-
-Panel: TypeAlias = tuple[Vector, ...]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How many rows of how many vectors a panel has; `Shape.of(rows)` fills the accumulators."""
-
-    rows: int
-    vectors: int
-
-    @classmethod
-    def of(cls, rows: int) -> Shape:
-        """Return the panel of all accumulators with this many rows."""
-        return cls(rows, ACCUMULATORS // rows)
-
-    @property
-    def width(self) -> int:
-        """The values that lie side by side."""
-        return LANES * self.vectors
-
-
-class ShapeType(types.Type):
-    """Numba's type of a shape: the compiler knows its numbers, and no code carries them."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        super().__init__(name=str(shape))
-
-
-@typeof_impl.register(Shape)
-def _typeof_shape(shape: Shape, context: Any) -> ShapeType:
-    return ShapeType(shape)
-
-
-register_model(ShapeType)(models.OpaqueModel)
-
-
-@infer_getattr
-class _ShapeAttributes(AttributeTemplate):
-    key = ShapeType
-
-    def resolve_rows(self, shape_type: Any) -> Any:
-        return types.intp
-
-    def resolve_width(self, shape_type: Any) -> Any:
-        return types.intp
-
-
-@lower_getattr_generic(ShapeType)
-def _emit_attribute(context: Any, builder: Any, shape_type: Any, value: Any, name: str) -> Code:
-    return context.get_constant(types.intp, getattr(shape_type.shape, name))
-
-
-@lower_constant(ShapeType)
-def _constant_shape(context: Any, builder: Any, shape_type: Any, value: Any) -> Code:
-    return context.get_dummy_value()
-
-
-def _tuple_type(length: int, array_type: Any) -> Any:
-    return types.UniTuple(VECTORS[array_type.dtype], length)
-
-
-def is_panel(value: Any) -> bool:
-    """Tell whether a type of Numba is that of a panel."""
-    return isinstance(value, types.UniTuple) and isinstance(value.dtype, Vec8)
-
-
-def pack_panel(builder: Any, rows: Iterable[Code]) -> Code:
-    """Return vectors as a panel."""
-    rows = list(rows)
-    packed = ir.Constant(ir.ArrayType(rows[0].type, len(rows)), ir.Undefined)
-    for p, row in enumerate(rows):
-        packed = builder.insert_value(packed, row, p)
-    return packed
-
-
-def unpack_panel(builder: Any, rows: Code) -> list[Code]:
-    """Return the vectors of a panel."""
-    return [builder.extract_value(rows, p) for p in range(rows.type.count)]
-
-
-def numbers_of(context: Any, builder: Any, array_type: Any, array: Code, index: list[Code], count: int) -> list[Code]:
-    """Load `count` numbers of a row of an array from the index on."""
-    start = address(context, builder, array_type, array, tuple(index), [1] * (len(index) - 1) + [count])
-    element = VECTORS[array_type.dtype].code.element
-    places = (builder.gep(start, [I64(p)], inbounds=True, source_etype=element) for p in range(count))
-    return [builder.load(place, align=WORD, typ=element) for place in places]
-
-
-def _places(context: Any, builder: Any, array_type: Any, values: tuple[Code, ...], shape: Shape) -> list[Code]:
-    """Return the addresses of the vectors of a panel whose first one is at ``array[i, j]``."""
-    array, i, j = values
-    found, vector = [], VECTORS[array_type.dtype].code
-    for p in range(shape.rows):
-        index = (builder.add(i, I64(p), flags=["nsw"]), j)
-        start = address(context, builder, array_type, array, index, [1, shape.width])
-        indices = ([I64(LANES * q)] for q in range(shape.vectors))
-        steps = (builder.gep(start, index, inbounds=True, source_etype=vector.element) for index in indices)
-        found += [builder.bitcast(step, vector.as_pointer()) for step in steps]
-    return found
-
-
 # -------------------------------------------------------------------------------- memory
 
 
@@ -179,7 +80,7 @@ def spread(shape: Shape, a: Array, i: int) -> Panel:
 @typing_rule(spread)
 def _type_spread(shape: Any, a: Any, i: Any) -> Any:
     index = typed_index(a, (i,))
-    return signature(_tuple_type(shape.shape.rows * shape.shape.vectors, a), shape, a, *index)
+    return signature(panel_type(shape.shape.rows * shape.shape.vectors, a), shape, a, *index)
 
 
 @lower_builtin(spread, ShapeType, types.Array, types.intp)
@@ -212,12 +113,12 @@ def load_panel(shape: Shape, a: Array, i: int, j: int) -> Panel:
 @typing_rule(load_panel)
 def _type_load_panel(shape: Any, a: Any, i: Any, j: Any) -> Any:
     index = typed_index(a, (i, j))
-    return signature(_tuple_type(shape.shape.rows * shape.shape.vectors, a), shape, a, *index)
+    return signature(panel_type(shape.shape.rows * shape.shape.vectors, a), shape, a, *index)
 
 
 @lower_builtin(load_panel, ShapeType, types.Array, types.intp, types.intp)
 def _emit_load_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    places = _places(context, builder, sig.args[1], values[1:], sig.args[0].shape)
+    places = places_of(context, builder, sig.args[1], values[1:], sig.args[0].shape)
     return pack_panel(builder, (builder.load(place, align=WORD, typ=place.type.pointee) for place in places))
 
 
@@ -229,13 +130,13 @@ def load_strip(shape: Shape, a: Array, i: int, j: int) -> Panel:
 @typing_rule(load_strip)
 def _type_load_strip(shape: Any, a: Any, i: Any, j: Any) -> Any:
     index = typed_index(a, (i, j))
-    return signature(_tuple_type(shape.shape.vectors, a), shape, a, *index)
+    return signature(panel_type(shape.shape.vectors, a), shape, a, *index)
 
 
 @lower_builtin(load_strip, ShapeType, types.Array, types.intp, types.intp)
 def _emit_load_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     row = Shape(1, sig.args[0].shape.vectors)
-    places = _places(context, builder, sig.args[1], values[1:], row)
+    places = places_of(context, builder, sig.args[1], values[1:], row)
     return pack_panel(builder, (builder.load(place, align=WORD, typ=place.type.pointee) for place in places))
 
 
@@ -259,7 +160,7 @@ def _type_store_panel(shape: Any, a: Any, i: Any, j: Any, rows: Any) -> Any:
 
 @lower_builtin(store_panel, ShapeType, types.Array, types.intp, types.intp, types.UniTuple)
 def _emit_store_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    places = _places(context, builder, sig.args[1], values[1:4], sig.args[0].shape)
+    places = places_of(context, builder, sig.args[1], values[1:4], sig.args[0].shape)
     for place, row in zip(places, unpack_panel(builder, values[4]), strict=True):
         builder.store(row, place, align=WORD)
     return context.get_dummy_value()
@@ -280,7 +181,7 @@ def _type_store_strip(a: Any, i: Any, j: Any, strip: Any) -> Any:
 
 @lower_builtin(store_strip, types.Array, types.intp, types.intp, types.UniTuple)
 def _emit_store_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    places = _places(context, builder, sig.args[0], values[:3], Shape(1, sig.args[3].count))
+    places = places_of(context, builder, sig.args[0], values[:3], Shape(1, sig.args[3].count))
     for place, v in zip(places, unpack_panel(builder, values[3]), strict=True):
         builder.store(v, place, align=WORD)
     return context.get_dummy_value()
@@ -342,7 +243,7 @@ def _emit_corner(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     sums = unpack_panel(builder, rows)
     for t in range(shape.rows):
         index = (builder.add(i, I64(t), flags=["nsw"]), j)
-        places = _places(context, builder, sig.args[3], (b, *index), Shape(1, shape.vectors))
+        places = places_of(context, builder, sig.args[3], (b, *index), Shape(1, shape.vectors))
         vectors = [builder.load(place, align=WORD, typ=place.type.pointee) for place in places]
         row = [builder.add(s, I64(t), flags=["nsw"]), I64(t)]
         numbers = numbers_of(context, builder, sig.args[1], a, row, shape.rows - t)

@@ -15,8 +15,8 @@ from numba.core.typing.templates import signature
 from numba.extending import lower_builtin
 
 from mixtura.kernels import simd
+from mixtura.kernels._shape import Panel, unpack_panel
 from mixtura.kernels._vec8 import I32, LANES, Code, emit_fma, lanes, vec8
-from mixtura.kernels.panel import Panel, unpack_panel
 from mixtura.kernels.simd import Array, Vector, typing_rule
 
 SUMS = 4  # of two products each, which do not wait for one another
