@@ -14,8 +14,8 @@ from numba.core.registry import cpu_target
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import register_model, typeof_impl
 
-from mixtura.kernels._vec8 import I64, LANES, VECTORS, Code, Vec8
-from mixtura.kernels.simd import WORD, Vector, address
+from mixtura.kernels._memory import WORD, address
+from mixtura.kernels._vec8 import I64, LANES, VECTORS, Code, Vec8, Vector
 
 # Two instructions a cycle, four cycles long, want eight sums at a time: eight of the registers of 512 bits; or, where
 # a vector takes two of only 16 registers of 256 bits, four.

@@ -10,7 +10,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
-from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.core.typing.templates import AbstractTemplate, ConcreteTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 from numpy.typing import NDArray
 
@@ -66,6 +66,19 @@ def compiled(word: Callable[..., Any], result: Any, *arguments: Any) -> Callable
         infer_global(word)(type(f"Type_{word.__name__}", (ConcreteTemplate,), typing))
         lower_builtin(word, *arguments)(lambda context, builder, sig, values: emit(builder, *values))
         return emit
+
+    return register
+
+
+def typing_rule(word: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give Numba the decorated function to type a word by: it maps types of arguments to a signature."""
+
+    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+        def generic(template: Any, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+            return rule(*args)
+
+        infer_global(word)(type(f"Type_{word.__name__}", (AbstractTemplate,), {"generic": generic}))
+        return rule
 
     return register
 

@@ -19,9 +19,9 @@ from numba.core.typing.templates import signature
 from numba.extending import lower_builtin
 
 from mixtura.kernels import simd
+from mixtura.kernels._memory import Array, typed_index
 from mixtura.kernels._shape import Panel, is_panel, numbers_of, pack_panel, unpack_panel
-from mixtura.kernels._vec8 import VECTORS, Code, emit_splat, lanes
-from mixtura.kernels.simd import Array, typed_index, typing_rule
+from mixtura.kernels._vec8 import VECTORS, Code, emit_splat, lanes, typing_rule
 
 STANDING = 3  # strips: the largest, the second largest, the name of the largest
 

@@ -36,6 +36,7 @@ from numba.core.typing.templates import signature
 from numba.extending import lower_builtin
 
 from mixtura.kernels import simd
+from mixtura.kernels._memory import WORD, Array, typed_index
 from mixtura.kernels._shape import (
     ACCUMULATORS,
     CIRCLE,
@@ -49,8 +50,7 @@ from mixtura.kernels._shape import (
     places_of,
     unpack_panel,
 )
-from mixtura.kernels._vec8 import I32, I64, LANES, VECTORS, Code, emit_fma, emit_splat, lanes, vec8
-from mixtura.kernels.simd import WORD, Array, Vector, typed_index, typing_rule
+from mixtura.kernels._vec8 import I32, I64, LANES, VECTORS, Code, Vector, emit_fma, emit_splat, lanes, typing_rule, vec8
 
 __all__ = [
     "ACCUMULATORS",

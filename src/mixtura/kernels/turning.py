@@ -15,9 +15,9 @@ from numba.core.typing.templates import signature
 from numba.extending import lower_builtin
 
 from mixtura.kernels import simd
+from mixtura.kernels._memory import Array
 from mixtura.kernels._shape import Panel, unpack_panel
-from mixtura.kernels._vec8 import I32, LANES, Code, emit_fma, lanes, vec8
-from mixtura.kernels.simd import Array, Vector, typing_rule
+from mixtura.kernels._vec8 import I32, LANES, Code, Vector, emit_fma, lanes, typing_rule, vec8
 
 SUMS = 4  # of two products each, which do not wait for one another
 
