@@ -237,7 +237,7 @@ def test_a_derived_mixture_shares_nothing_that_can_change(make_mixture):
         ([3], r"marginal: there is no column 3; columns go by number here, 0 to 2"),
         ([-1], r"there is no column -1"),
         (["z"], r"there is no column 'z'; there are 'a', 'b', 'c'"),
-        (["a", 1], r"there is no column 'a'; columns go by number"),
+        (["a", 1], r"\['a', 1\] mixes names and numbers of columns"),
         ([0, 0], "column 0 is named twice"),
         ([True, False, True], "True is no column"),
         ([0.0], "0.0 is no column"),

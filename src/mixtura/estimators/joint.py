@@ -170,7 +170,10 @@ class JointDensity(OneColumn):
             raise ValueError(f"{what}: no column is named, expected one at least")
         if unfit := [column for column in listed if not is_column(column)]:
             raise ValueError(f"{what}: {unfit[0]!r} is no column, expected names or numbers of columns")
-        by_name = hasattr(self, "feature_names_in_") and all(isinstance(column, str) for column in listed)
+        named = [isinstance(column, str) for column in listed]
+        if any(named) and not all(named):
+            raise ValueError(f"{what}: {listed} mixes names and numbers of columns, expected one or the other")
+        by_name = hasattr(self, "feature_names_in_") and all(named)
         known = self.feature_names_in_.tolist() if by_name else self.n_features_in_
         found = choose(known, listed, None, what).features
         if len(set(found)) < len(found):
