@@ -231,7 +231,7 @@ def test_families_tells_what_it_lacks(monkeypatch, capsys):
 def test_families_fits_what_it_compares():
     families = importlib.import_module("benchmarks.families")
     for case in families.CASES:
-        ours = families.Ours(case, families.rows(case, 400), threads=1)
+        ours = families.Ours(case, families.rows(case, 3200), threads=1)
         assert ours.fit(2) == pytest.approx(ours.fit_as_users_do(2), rel=1e-12)
 
 

@@ -18,6 +18,7 @@ from mixtura.families import (
     Diag,
     Exponential,
     Gamma,
+    Gaussian,
     LogNormal,
     Multinomial,
     NegativeBinomial,
@@ -223,3 +224,70 @@ def test_what_has_the_kernel(monkeypatch):
     assert Multinomial().fused(3, layout.WIDEST)
     assert not Multinomial().fused(3, layout.WIDEST + 1)
     assert not Product([Multinomial(), Poisson()], [layout.WIDEST, 1]).fused(3, layout.WIDEST + 1)
+
+
+@pytest.mark.parametrize("name", ["gamma", "log-normal", "student-t", "student-t diag"])
+def test_sums_are_about_the_pivot_which_need_not_be_the_mean(name):
+    model, params, chunk = problem(name, 3, 200)
+    vector = model.free(params)
+    elsewhere = model.from_free(vector + 0.1, params).components
+    normal = getattr(elsewhere, "normal", None)
+    pivot = getattr(params.components, "normal", params.components).pivot
+    if normal is None:
+        moved = replace(elsewhere, pivot=pivot)
+    else:
+        moved = replace(elsewhere, normal=replace(normal, pivot=pivot))
+    params = replace(params, components=moved)
+    compiled, composed = (fold(model, params, chunk, way) for way in (True, False))
+    assert_close(compiled.components, composed.components, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["student-t", "student-t diag"])
+def test_a_t_of_many_degrees_of_freedom_is_normal(name):
+    model, params, chunk = problem(name, 3, 200)
+    normal = Mixture(Gaussian(model.family.covariance), 3)
+    of_normals = replace(params, components=params.components.normal)
+    params = replace(params, components=replace(params.components, dofs=np.full(3, 2.0**30)))
+    some = Chunk(chunk.x[np.abs(chunk.x).max(axis=1) < 20])  # far ones have q**2 / dof less
+    loglik = model.posterior_rows(params, some, "densities").loglik
+    expected = normal.posterior_rows(of_normals, some, "densities").loglik
+    np.testing.assert_allclose(loglik, expected, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(loglik, model.posterior(params, some.x)[0], rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["student-t", "student-t diag"])
+def test_rows_beyond_all_reason_have_a_density(name):
+    model, params, chunk = problem(name, 3, 200)
+    x = chunk.x.copy()
+    x[7] = 1e180  # the square is no number
+    found = model.posterior_rows(params, Chunk(x), "shares")
+    assert np.isfinite(found.loglik).all()
+    np.testing.assert_allclose(found.resp.sum(axis=1), 1)
+    assert found.loglik[7] < -300
+
+
+@pytest.mark.parametrize("name", ["gamma", "log-normal", "beta", "von-mises"])
+def test_narrow_components_keep_their_digits(name):
+    """Against the composed path, whose differences are taken before anything is multiplied."""
+    rng = np.random.default_rng(0)
+    draw = {
+        "gamma": lambda mean: rng.gamma(1e10, mean / 1e10, (500, 2)),
+        "log-normal": lambda mean: mean * np.exp(1e-5 * rng.normal(size=(500, 2))),
+        "beta": lambda mean: rng.beta(1e6 * mean, 1e6 * (1 - mean), (500, 2)),
+        "von-mises": lambda mean: rng.vonmises(mean, 1e6, (500, 2)),
+    }[name]
+    x, model = np.concatenate([draw(0.2), draw(0.7)]), Mixture(family_of(name), 2)
+    blank = model.family.blank(model.family.frame(x.min(axis=0), x.max(axis=0), np.median(x, axis=0)), 2)
+    params, _ = model.from_resp(blank, x, np.repeat(np.eye(2), 500, axis=0))
+    found = model.posterior_rows(params, Chunk(x), "densities").loglik
+    np.testing.assert_allclose(found, model.posterior(params, x)[0], rtol=0, atol=2e-9)
+
+
+def test_values_far_below_a_mean_are_no_infinity():
+    x = np.array([[1e-280], [1e-10], [1.0], [2.0], [1e20]])
+    model = Mixture(Gamma(), 2)
+    params, _ = model.from_resp(Gamma().blank(Gamma().frame(x[0], x[-1], x[2]), 2), x, np.eye(2)[[0, 1, 0, 1, 1]])
+    means = np.array([[1.0], [1e200]])
+    params = replace(params, components=replace(params.components, means=means, pivot=means))
+    loglik = model.posterior_rows(params, Chunk(x), "densities").loglik
+    np.testing.assert_allclose(loglik, model.posterior(params, x)[0], rtol=1e-12)

@@ -177,7 +177,7 @@ class Gamma(Separable[GammaParams]):
         from mixtura.kernels import gamma
 
         k, d = theta.means.shape
-        for node, sums in gamma.e_blocks(chunk, theta.pivot, *self._kernel_density(log_weights, theta)):
+        for node, sums in gamma.e_blocks(chunk, *self._kernel_density(log_weights, theta)):
             s0, s1, gap = split(sums[2:], (k,), (k, d), (k, d))
             yield node, float(sums[0]), float(sums[1]), GammaSums(s0=s0, s1=s1, gap=gap)
 
@@ -190,7 +190,13 @@ class Gamma(Separable[GammaParams]):
     def _kernel_density(self, log_weights: FloatArray, theta: GammaParams) -> tuple[FloatArray, ...]:
         """Return what a kernel makes densities of."""
         frame = theta.frame
-        return frame.scale, theta.means, theta.shapes, log_weights + self._peaks(theta) + frame.log_jacobian
+        return (
+            frame.scale,
+            theta.pivot,
+            theta.means,
+            theta.shapes,
+            log_weights + self._peaks(theta) + frame.log_jacobian,
+        )
 
     def tails(self, theta: GammaParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the probabilities (n, k) of at most `x` (n, 1) and of more."""

@@ -1,7 +1,9 @@
 """The E-step of mixtures of gamma distributions.
 
 Vectors run over the rows of a tile. Formulas D11 and D12 of docs/formulas.md. The logarithm is taken of each value over
-each mean, not once for all components: where shapes are large, ``log x - log mean`` has lost the digits that count.
+each pivot, not once for all components: where shapes are large, ``log x - log mean`` has lost the digits that count.
+The gaps ``v - 1 - log v`` serve densities and sums. The pivot is the mean, as a rule; if not, the densities of
+that pass have the digits of the difference.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.kernels._jit import entry_jit, inline_jit, jit
+from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, fnma, hsum, load, log, splat, store, vmax
@@ -39,56 +41,54 @@ from mixtura.stats import Node
 LEAST = float(np.finfo(np.float64).tiny)  # a value over a mean that underflowed counts as this
 
 
-@inline_jit
-def gap(v: FloatArray) -> FloatArray:
-    """Return v - 1 - log v."""
-    return v - splat(1.0) - log(vmax(splat(LEAST), v))  # a NaN stays
-
-
 @jit
 def log_densities(
     zt: FloatArray,  # IN (d8, TILE)
-    inverses: FloatArray,  # IN (k, d) of the means
+    inverses: FloatArray,  # IN (k, d) of the pivots
     shapes: FloatArray,  # IN (k, d) to base 4, as peaks are
+    tilts: FloatArray,  # IN (k, d) shape (pivot / mean - 1)
     peaks: FloatArray,  # IN (k,)
     base: FloatArray,  # TMP (TILE,)
+    gaps: FloatArray,  # OUT (k d, TILE)
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
-    """Write peak - sum of log z - sum of shape (v - 1 - log v), with v = z / mean; two vectors of rows at a time."""
+    """Write v - 1 - log v, v = z / pivot, and peak - sum of log z - sum of shape (v - 1 - log v) + tilt v."""
+    d, one, least = shapes.shape[1], splat(1.0), splat(LEAST)
     for s in range(0, TILE, 8):
         logs = splat(0.0)
-        for j in range(shapes.shape[1]):
+        for j in range(d):
             logs = logs + log(load(zt, j, s))
         store(base, s, splat(-LOG4_E) * logs)
-    for s in range(0, TILE, 16):
-        for k in range(shapes.shape[0]):
-            peak = splat(peaks[k])
-            v0, v1 = peak + load(base, s), peak + load(base, s + 8)
-            for j in range(shapes.shape[1]):
-                inverse, shape = splat(inverses[k, j]), splat(shapes[k, j])
-                v0 = fnma(shape, gap(load(zt, j, s) * inverse), v0)
-                v1 = fnma(shape, gap(load(zt, j, s + 8) * inverse), v1)
-            store(joint, k, s, v0)
-            store(joint, k, s + 8, v1)
+    for k in range(shapes.shape[0]):
+        for s in range(0, TILE, 8):
+            value = splat(peaks[k]) + load(base, s)
+            for j in range(d):
+                v = load(zt, j, s) * splat(inverses[k, j])
+                gap = v - one - log(vmax(least, v))  # a NaN stays
+                store(gaps, k * d + j, s, gap)
+                value = fnma(splat(shapes[k, j]), gap, fnma(splat(tilts[k, j]), v, value))
+            store(joint, k, s, value)
 
 
 @jit
 def add_sums(
     zt: FloatArray,  # IN (d8, TILE)
+    gaps: FloatArray,  # IN (k d, TILE)
     resp: FloatArray,  # IN (k, TILE)
     inverses: FloatArray,  # IN (k, d) of the pivots
     c1: FloatArray,  # IN OUT (k d, 8)
     c2: FloatArray,  # IN OUT (k d, 8)
 ) -> None:
-    """Add r v and r (v - 1 - log v), lane by lane, with v = z / pivot."""
+    """Add r v and r (v - 1 - log v), lane by lane."""
     n, d = inverses.shape
     for k in range(n):
         for j in range(d):
             at, inverse = k * d + j, splat(inverses[k, j])
             first, second = load(c1, at, 0), load(c2, at, 0)
             for s in range(0, TILE, 8):
-                r, v = load(resp, k, s), load(zt, j, s) * inverse
-                first, second = fma(r, v, first), fma(r, gap(v), second)
+                r = load(resp, k, s)
+                first = fma(r, load(zt, j, s) * inverse, first)
+                second = fma(r, load(gaps, at, s), second)
             store(c1, at, 0, first)
             store(c2, at, 0, second)
 
@@ -99,17 +99,17 @@ def e_step(
     weight: FloatArray,  # IN (n,) or (0,)
     cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
     scale: FloatArray,  # IN (d,)
-    inverses: FloatArray,  # IN (k, d) of the means
+    inverses: FloatArray,  # IN (k, d) of the pivots
     shapes: FloatArray,  # IN (k, d)
+    tilts: FloatArray,  # IN (k, d)
     peaks: FloatArray,  # IN (k,)
-    pivots: FloatArray,  # IN (k, d) their inverses
     sums: FloatArray,  # TMP (levels, size): see `fold`
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight, counts and both sums of each subtree of blocks."""
     k, d = shapes.shape
     no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), np.zeros(d)
-    tiles = room(k + 4, TILE)
+    tiles, gaps = room(k + 4, TILE), room(k * d, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w, base = lines[0], lines[1], lines[2], lines[3]
     c0, c1, c2 = room(k, VECTOR), room(k * d, VECTOR), room(k * d, VECTOR)
@@ -124,12 +124,12 @@ def e_step(
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, no_rows, zt)
-                log_densities(zt, inverses, shapes, peaks, base, joint)
+                log_densities(zt, inverses, shapes, tilts, peaks, base, gaps, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
                 normalize(joint, density, w, c0)
-                add_sums(zt, joint, pivots, c1, c2)
+                add_sums(zt, gaps, joint, inverses, c1, c2)
             mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             for i in range(k):
@@ -145,8 +145,9 @@ def e_step(
 def posterior(
     x: FloatArray,  # IN (n, d)
     scale: FloatArray,  # IN (d,)
-    inverses: FloatArray,  # IN (k, d) of the means
+    inverses: FloatArray,  # IN (k, d) of the pivots
     shapes: FloatArray,  # IN (k, d)
+    tilts: FloatArray,  # IN (k, d)
     peaks: FloatArray,  # IN (k,)
     loglik: FloatArray,  # OUT (n,) or (0,)
     labels: IntArray,  # OUT (n,)
@@ -155,20 +156,20 @@ def posterior(
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, d = shapes.shape
     no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), np.zeros(d)
-    tiles = room(k + 3, TILE)
+    tiles, gaps = room(k + 3, TILE), room(k * d, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, base = lines[0], lines[1], lines[2]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
         fill(x, row, count, shift, scale, no_rows, zt)
-        log_densities(zt, inverses, shapes, peaks, base, joint)
+        log_densities(zt, inverses, shapes, tilts, peaks, base, gaps, joint)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 
 
-def e_blocks(chunk: Chunk, pivot: FloatArray, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
+def e_blocks(chunk: Chunk, *density: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
     """Yield log-likelihood, weight, counts and both sums of the subtrees of a chunk; `density` as for `pack`."""
-    k, d = pivot.shape
-    return sum_blocks(e_step, chunk, 2 + k * (1 + 2 * d), _work(k, d), *pack(*density), constant(1 / pivot))
+    k, d = density[1].shape
+    return sum_blocks(e_step, chunk, 2 + k * (1 + 2 * d), _work(k, d), *pack(*density))
 
 
 def posterior_rows(x: Array, *density: FloatArray, wanted: Wanted) -> tuple[FloatArray, IntArray, FloatArray]:
@@ -179,9 +180,16 @@ def posterior_rows(x: Array, *density: FloatArray, wanted: Wanted) -> tuple[Floa
 
 def _work(k: int, d: int) -> int:
     """Return the operations a row."""
-    return k * (100 * d + 100)
+    return k * (60 * d + 100)
 
 
-def pack(scale: FloatArray, means: FloatArray, shapes: FloatArray, peaks: FloatArray) -> tuple[FloatArray, ...]:
-    """Return the parameters of densities as kernels take them: scale, one over the means, shapes and peaks."""
-    return constant(scale), constant(1 / means), constant(shapes * LOG4_E), constant(peaks * LOG4_E)
+def pack(
+    scale: FloatArray, pivot: FloatArray, means: FloatArray, shapes: FloatArray, peaks: FloatArray
+) -> tuple[FloatArray, ...]:
+    """Return scale, one over the pivots, shapes, tilts and peaks as kernels take them.
+
+    With v = z / pivot and m = pivot / mean it is ``m v - 1 - log(m v) = (v - 1 - log v) + (m - 1) v - log m``.
+    """
+    tilts = shapes * ((pivot - means) / means)
+    peaks = peaks + (shapes * np.log(pivot / means)).sum(axis=1)
+    return constant(scale), constant(1 / pivot), *(constant(array * LOG4_E) for array in (shapes, tilts, peaks))

@@ -23,7 +23,7 @@ class Layout(NamedTuple):
     values : (m,) array
         The value that a feature tells its column to have, by 1 or 0; NaN where the feature is the column itself.
     kinds : (d,) array
-        What each column is: `REAL`, a finite number; `POSITIVE`, one from 0; `COUNT`, of which h(x) has minus the
+        What each column is: `REAL`, any number; `POSITIVE`, one from 0; `COUNT`, of which h(x) has minus the
         log-factorial; `CATEGORY`, of which just one feature is 1.
     totals : (d,) array
         Columns of one number from 1 share a total that is given, so h(x) has its log-factorial; 0 where there is none.

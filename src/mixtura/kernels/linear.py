@@ -15,7 +15,7 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
-from mixtura.kernels.layout import CATEGORY, COUNT, POSITIVE, REAL, Layout
+from mixtura.kernels.layout import CATEGORY, COUNT, POSITIVE, Layout
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, select, splat, store, vsqrt
@@ -113,8 +113,6 @@ def find_impossible(
                 missed = missed + one
             elif kinds[j] == POSITIVE:
                 found = fma(zero, vsqrt(load(zt, j, s)), found)
-            elif kinds[j] == REAL:
-                found = fma(zero, load(zt, j, s), found)
         for i in range(values.shape[0]):
             if values[i] == values[i]:
                 missed = missed - load(features, i, s)

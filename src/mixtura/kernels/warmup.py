@@ -63,8 +63,8 @@ def warm_up() -> Iterator[str]:
     list(linear.e_blocks(Chunk(x), *counts))
     linear.posterior_rows(x, *counts, wanted="labels")
     yield "counts, categories, waiting times"
-    sizes = (unit[0], unit, unit, peaks)
-    list(gamma.e_blocks(Chunk(x), unit, *sizes))
+    sizes = (unit[0], unit, unit, unit, peaks)
+    list(gamma.e_blocks(Chunk(x), *sizes))
     gamma.posterior_rows(x, *sizes, wanted="labels")
     yield "gamma"
     heavy = (*frame, unit, np.eye(d)[None], d, np.ones(1), peaks)
