@@ -24,7 +24,8 @@ from mixtura.values import same_bits
 if not Gaussian().fused(2, 2):
     pytest.skip("this machine does not run the kernels", allow_module_level=True)
 
-from mixtura.kernels import markov, states
+from mixtura.kernels import markov, markov_narrow, states
+from mixtura.kernels.markov_narrow import NarrowChain
 
 LENGTHS = np.array([1, 2, 3, 4, 5, 40, 301, 1, 1000])
 STARTS = np.concatenate([[0], LENGTHS.cumsum()])
@@ -41,7 +42,7 @@ def a_chain(k: int, seed: int = 0) -> Any:
 
 
 def in_logarithms(density: Any, top: Any, weight: Any, start: Any, transmat: Any) -> Any:
-    """Return what `markov.smooth` does, from the composed chain."""
+    """Return what `smooth` does, from the composed chain."""
     loglik, resp, transitions = np.empty(len(weight)), np.empty(density.shape), np.zeros(transmat.shape)
     with np.errstate(divide="ignore"):
         logs = np.log(start), np.log(transmat), np.log(density) + top[:, None]
@@ -53,21 +54,27 @@ def in_logarithms(density: Any, top: Any, weight: Any, start: Any, transmat: Any
     return loglik, resp, transitions
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 7, 8, 9, 17])
-@pytest.mark.parametrize("wider", [0, 8], ids=["", "wide"])
-def test_the_chain_is_that_in_logarithms(k, wider):
-    density, *rest = a_chain(k)
-    wide = np.pad(states.widened(density), ((0, 0), (0, wider)))
-    expected = in_logarithms(density, *rest)
-    for ours, theirs in zip(markov.smooth(wide, rest[0], STARTS, *rest[1:]), expected, strict=True):
+def smooth(density: Any, top: Any, starts: Any, weight: Any, start: Any, transmat: Any) -> Any:
+    """Return what the kernel for so many states finds."""
+    return markov.prepare(start, transmat).smooth(states.widened(density), top, starts, weight)
+
+
+@pytest.mark.parametrize(
+    ("kind", "k"), [*((NarrowChain, k) for k in (1, 2, 3, 7, 8)), *((markov.WideChain, k) for k in (1, 2, 8, 9, 17))]
+)
+def test_the_chain_is_that_in_logarithms(kind, k):
+    density, top, weight, *shares = a_chain(k)
+    expected = in_logarithms(density, top, weight, *shares)
+    found = kind.of(*shares).smooth(states.widened(density), top, STARTS, weight)
+    for ours, theirs in zip(found, expected, strict=True):
         assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e-70])
 def test_vectors_that_become_small_are_lifted_without_rounding(factor):
     density, top, *rest = a_chain(5)
-    plain = markov.smooth(states.widened(density), top, STARTS, *rest)
-    small = markov.smooth(states.widened(factor * density), top - np.log(factor), STARTS, *rest)
+    plain = smooth(density, top, STARTS, *rest)
+    small = smooth(factor * density, top - np.log(factor), STARTS, *rest)
     for ours, theirs in zip(small, plain, strict=True):
         assert_allclose(ours, theirs, rtol=1e-11, atol=1e-14)
 
@@ -78,7 +85,7 @@ def test_rows_against_the_chain_are_exact_or_want_logarithms(power):
     n, against = 12, 10.0**-power
     density = np.where(np.arange(n)[:, None] < n / 2, [against, 1.0], [1.0, against / 2])
     problem = np.zeros(n), np.array([0, n]), np.ones(1), np.array([0.5, 0.5]), np.eye(2)
-    (loglik,), resp, _ = markov.smooth(states.widened(density), *problem)
+    (loglik,), resp, _ = smooth(density, *problem)
     assert np.isnan(loglik) == (power > 48)
     if power < 48:
         assert_allclose(resp, np.tile(np.array([64.0, 1.0]) / 65, (n, 1)), rtol=1e-12)
@@ -89,11 +96,88 @@ def test_a_sequence_that_wants_logarithms_is_in_none_of_the_sums():
     density, top, weight, start, transmat = a_chain(4)
     lost = density.copy()
     lost[[STARTS[5], STARTS[7] - 1]] = 0.0  # the first row of one, the last row of another
-    loglik, _, transitions = markov.smooth(states.widened(lost), top, STARTS, weight, start, transmat)
+    loglik, _, transitions = smooth(lost, top, STARTS, weight, start, transmat)
     assert_array_equal(np.flatnonzero(np.isnan(loglik)), [5, 6])
     spared = np.where(np.isnan(loglik), 0.0, weight)
-    expected = markov.smooth(states.widened(density), top, STARTS, spared, start, transmat)
+    expected = smooth(density, top, STARTS, spared, start, transmat)
     assert_allclose(transitions, expected[2], rtol=1e-12)
+
+
+@pytest.fixture
+def cuts(monkeypatch):
+    """Make long of a sequence of 2048 rows; return a list that is told how many cuts each run of the kernels makes."""
+    told: list[int] = []
+    cut = NarrowChain._cut
+
+    def listen(self: Any, emission: Any, starts: Any) -> Any:
+        found = cut(self, emission, starts)
+        told.append(len(found.rows))
+        return found
+
+    monkeypatch.setattr(markov_narrow, "SEGMENT", 1024)
+    monkeypatch.setattr(NarrowChain, "_cut", listen)
+    return told
+
+
+def both(density: Any, starts: Any, startprob: Any, transmat: Any, monkeypatch: Any) -> Any:
+    """Return what is found of sequences with cuts, and without."""
+    narrow, rng = NarrowChain.of(startprob, transmat), np.random.default_rng(0)
+    top, weight = rng.normal(size=len(density)), 0.5 + rng.random(len(starts) - 1)
+    found = narrow.smooth(states.widened(density), top, starts, weight)
+    monkeypatch.setattr(markov_narrow, "SEGMENT", len(density))
+    return found, narrow.smooth(states.widened(density), top, starts, weight)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 8])
+@pytest.mark.parametrize("lengths", [[5000], [7, 300, 4100], [2047], [3000, 5, 4500, 3]], ids=str)
+def test_long_sequences_are_cut_where_the_chain_forgets(k, lengths, cuts, monkeypatch):
+    starts, rng = np.concatenate([[0], np.cumsum(lengths)]), np.random.default_rng(k)
+    density = rng.random((starts[-1], k)) ** 4
+    shares = rng.dirichlet(np.ones(k)), rng.dirichlet(np.full(k, 0.5), k)
+    cut, whole = both(density, starts, *shares, monkeypatch)
+    assert cuts == [sum(max(n // 1024 - 1, 0) for n in lengths), 0]
+    assert_allclose(cut[0], whole[0], rtol=1e-12)
+    assert_allclose(cut[1], whole[1], rtol=1e-10, atol=1e-14)
+    assert_allclose(cut[2], whole[2], rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "transmat",
+    [np.eye(2), [[0.99, 0.01], [0.02, 0.98]], [[0.5, 0.5], [0.0, 1.0]]],
+    ids=["states that stay", "slow", "no way back"],
+)
+@pytest.mark.parametrize("impossible", [False, True])
+def test_what_is_not_forgotten_is_not_cut(transmat, impossible, cuts, monkeypatch):
+    density = np.ones((4000, 2))
+    if impossible:
+        density[1025::512, 1] = 0.0  # the second state, soon after the margins begin
+        transmat = np.where(np.eye(2) > 0, transmat, 0.0) / np.diag(transmat)
+    cut, whole = both(density, np.array([0, 4000]), np.array([0.5, 0.5]), np.asarray(transmat), monkeypatch)
+    assert cuts == [0, 0]
+    for ours, theirs in zip(cut, whole, strict=True):
+        assert_array_equal(ours, theirs)
+
+
+def test_one_direction_that_forgets_is_not_enough(cuts, monkeypatch):
+    # From state 0 all go to state 1 and stay. Where rows tell the second state, the chain forgets, but not backward.
+    density = np.where(np.arange(4000)[:, None] % 64 == 0, [1e-300, 1.0], [1.0, 1.0])
+    transmat = np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.0, 0.5, 0.5]])
+    density = np.column_stack([density, density[:, 1]])
+    cut, whole = both(density, np.array([0, 4000]), np.array([0.2, 0.4, 0.4]), transmat, monkeypatch)
+    assert cuts == [0, 0]
+    assert_allclose(cut[1], whole[1], rtol=1e-12)
+
+
+def test_a_sequence_that_is_cut_and_wants_logarithms_is_in_none_of_the_sums(cuts, monkeypatch):
+    rng, starts = np.random.default_rng(0), np.array([0, 3500, 7000, 7010])
+    density, transmat = rng.random((7010, 3)) ** 4, rng.dirichlet(np.ones(3), 3)
+    density[2500] = 0.0
+    cut, whole = both(density, starts, np.full(3, 1 / 3), transmat, monkeypatch)
+    assert cuts == [4, 0]
+    assert_array_equal(np.isnan(cut[0]), [True, False, False])
+    assert_allclose(cut[0][1:], whole[0][1:], rtol=1e-12)
+    assert_allclose(cut[1][3500:], whole[1][3500:], rtol=1e-10, atol=1e-14)
+    assert_allclose(cut[2], whole[2], rtol=1e-11)
 
 
 @pytest.mark.parametrize("structure", [Full(), Diag(), Tied(), Spherical()], ids=lambda s: s.name)
@@ -105,7 +189,7 @@ def test_densities_of_states_are_those_of_the_family(structure, d, k):
     theta = family.blank(family.frame(x.min(axis=0), x.max(axis=0), np.median(x, axis=0)), k)
     theta = family.with_means(theta, x[:k])
     theta, _ = family.update(family.suffstats(theta, x, rng.dirichlet(np.ones(k), len(x))), theta)
-    density, top = family.scaled_densities(theta, x)
+    density, top = family.states(theta).densities(x)
     assert density.shape == (301, -(-k // 8) * 8)
     assert_array_equal(density[:, k:], 0.0)
     largest = density.max(axis=1)
@@ -118,7 +202,7 @@ def test_densities_of_states_are_those_of_the_family(structure, d, k):
 def test_moments_of_any_number_of_rows(n):
     rng = np.random.default_rng(n)
     x, resp, pivot = rng.normal(size=(n, 3)), rng.random((n, 2)), rng.normal(size=(2, 3))
-    s0, s1, s2 = states.moments(x, np.zeros(3), np.ones(3), resp, pivot, 3)
+    s0, s1, s2 = states.Moments.about(np.zeros(3), np.ones(3), pivot, 3).over(x, resp)
     gaps = x[:, None] - pivot
     assert_allclose(s0, resp.sum(axis=0), rtol=1e-12)
     assert_allclose(s1, np.einsum("nk,nki->ki", resp, gaps), rtol=1e-10, atol=1e-12)
@@ -176,13 +260,14 @@ def test_a_pass_that_works_in_used_memory_has_the_same_bits():
         assert again.to_bytes() == first.to_bytes()
 
 
-def test_threads_change_no_bit_of_a_long_sequence():
+@pytest.mark.parametrize("lengths", [[3 * markov_narrow.SEGMENT + 100], [700] * 80], ids=["long", "many"])
+def test_threads_change_no_bit(lengths):
     family, rng = Gaussian(Full()), np.random.default_rng(0)
-    x = rng.normal(size=(3 * states.PIECE + 100, 2))
+    x = rng.normal(size=(sum(lengths), 2))
     theta = family.with_means(family.blank(family.frame(*np.zeros((2, 2)), np.ones(2)), 3), x[:3])
     shares = rng.dirichlet(np.ones(3), 4)
     params: HMMParams[Any] = HMMParams(shares[0], shares[1:], theta, np.full(3, 1 / 3), np.full(3, 0.3))
-    source, model = SequenceSource(x, np.array([len(x)])), HiddenMarkov(family, 3)
+    source, model = SequenceSource(x, np.array(lengths)), HiddenMarkov(family, 3)
     found = []
     for threads in (1, 2, 5):
         with using_threads(threads):

@@ -14,7 +14,7 @@ from mixtura._types import Array, FloatArray, IntArray
 from mixtura.arena import Arena
 
 BLOCK_ROWS = 1024  # some tiles of a kernel; few enough that 50,000 rows keep 48 cores busy
-BLOCK_STEPS = 1 << 15  # rows of a block of sequences, at least: so many that what Python does with it does not count
+BLOCK_STEPS = 1 << 17  # rows of a block of sequences, at least: so many that what Python does with it does not count
 CHUNK_ROWS = 1 << 20  # rows that a source of more hands out at a time
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -182,6 +182,23 @@ class RowModel(Model[P, S], Protocol[P, S]):
         """Return the posterior of rows by a compiled kernel."""
 
 
+@dataclass(frozen=True)
+class States(Generic[M]):
+    """What a Markov chain asks of rows in states of a family, at given parameters.
+
+    Attributes
+    ----------
+    densities : callable
+        Takes rows (n, d); returns their densities (n, k8) over the largest of a row, or near it, and the logarithm (n,)
+        of that. Zeros after the k-th make up whole vectors of eight.
+    sums : callable
+        Takes rows (n, d) and responsibilities (n, k); returns the family's sums.
+    """
+
+    densities: Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+    sums: Callable[[FloatArray, FloatArray], M]
+
+
 class Family(Protocol[T, M]):
     """The distribution of a component, with parameters `T` for all components at once and sums `M`."""
 
@@ -279,17 +296,8 @@ class Family(Protocol[T, M]):
         It may leave a row out of the sums of a component whose density is less than `negligible` of the mixture's.
         """
 
-    def fused_states(self, n_states: int, n_features: int, /) -> bool:
-        """Tell whether there are the kernels that follow, for the states of a Markov chain."""
-
-    def weighted_sums(self, theta: T, x: FloatArray, resp: FloatArray, /) -> M:
-        """Run the kernel of `suffstats`: for responsibilities that are not those of a mixture."""
-
-    def scaled_densities(self, theta: T, x: FloatArray, /) -> tuple[FloatArray, FloatArray]:
-        """Run the kernel of `log_density` for states: densities (n, k8) over the largest, and its logarithm (n,).
-
-        Zeros after the k-th make up whole vectors of eight.
-        """
+    def states(self, theta: T, /) -> States[M]:
+        """Return what a Markov chain asks of rows, by kernels as far as there are any."""
 
     def posterior_rows(self, log_weights: FloatArray, theta: T, x: Array, wanted: Wanted, /) -> Posterior:
         """Run the kernel of the posterior over rows."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from numbers import Integral
 from typing import Any, ClassVar, Generic, TypeVar
@@ -18,7 +19,8 @@ from mixtura._types import BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.linalg import HALF_APART, quotient, ratio
 from mixtura.frame import Frame
 from mixtura.grid import BLOCK_ROWS, is_sparse
-from mixtura.model import Event
+from mixtura.kernels.threads import share_out
+from mixtura.model import Event, States
 from mixtura.stats import Forest, Sums
 from mixtura.values import leaves
 
@@ -89,17 +91,9 @@ class Composed(ABC, Generic[T]):
         """Refuse: there is no compiled kernel."""
         raise NotImplementedError(f"the {self.name} family has no compiled kernel")
 
-    def fused_states(self, n_states: int, n_features: int) -> bool:
-        """Return False: the composed path serves states."""
-        return False
-
-    def weighted_sums(self, theta: T, x: FloatArray, resp: FloatArray) -> Any:
-        """Refuse: there is no compiled kernel."""
-        raise NotImplementedError(f"the {self.name} family has no compiled kernel")
-
-    def scaled_densities(self, theta: T, x: FloatArray) -> Any:
-        """Refuse: there is no compiled kernel."""
-        raise NotImplementedError(f"the {self.name} family has no compiled kernel")
+    def states(self, theta: T) -> States[Any]:
+        """Return what a Markov chain asks of rows: worked out once for those that are alike."""
+        return States(partial(scaled_densities, self, theta), partial(tallied_sums, self, theta))
 
     def posterior_rows(self, log_weights: FloatArray, theta: T, x: Any, wanted: Wanted) -> Any:
         """Refuse: there is no compiled kernel."""
@@ -216,6 +210,36 @@ def sum_pieces(family: Any, theta: Any, x: FloatArray, resp: FloatArray) -> Any:
         rows = slice(row, row + BLOCK_ROWS)
         forest.insert(0, b, family.suffstats(theta, x[rows], resp[rows]))
     return forest.total()
+
+
+def log_density_pieces(family: Any, theta: Any, x: FloatArray) -> FloatArray:
+    """Return a family's log-densities (n, k) of rows, piece by piece for the same reason, by all threads."""
+    found: list[Any] = [None] * -(-len(x) // BLOCK_ROWS)
+
+    def run(begin: int, end: int) -> None:
+        for b in range(begin, end):
+            found[b] = family.log_density(theta, x[b * BLOCK_ROWS : (b + 1) * BLOCK_ROWS])
+
+    share_out(run, len(found), len(found))
+    return np.concatenate(found)
+
+
+def scaled_densities(family: Any, theta: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return densities (n, k8) of rows over the largest, and its logarithm (n,); see `States`."""
+    from mixtura.kernels import states
+
+    if (alike := states.find_alike(x)) is None:
+        return states.over_largest(log_density_pieces(family, theta, x))
+    return states.look_up(log_density_pieces(family, theta, x[alike.rows]), alike)
+
+
+def tallied_sums(family: Any, theta: Any, x: FloatArray, resp: FloatArray) -> Any:
+    """Return a family's sums over rows with these responsibilities (n, k)."""
+    from mixtura.kernels import states
+
+    if (alike := states.find_alike(x)) is None:
+        return sum_pieces(family, theta, x, resp)
+    return sum_pieces(family, theta, x[alike.rows], states.tally(resp, alike))
 
 
 def expect(name: str, values: FloatArray, shape: tuple[int, ...], good: BoolArray | bool, words: str) -> None:

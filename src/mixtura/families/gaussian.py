@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from math import log, pi
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ from mixtura.families.linalg import quotient, ratio
 from mixtura.families.spurious import suspects
 from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
-from mixtura.model import LEBESGUE, Event, EventKind, Posterior
+from mixtura.model import LEBESGUE, Event, EventKind, Posterior, States
 from mixtura.stats import Node, Sums
 
 LOG_2PI = log(2 * pi)
@@ -137,28 +138,18 @@ class Gaussian(GaussianPieces, GaussianInformation):
         sums: Sums = self.covariance.moments(theta.frame.enter(x), resp, theta.pivot)
         return sums
 
-    def fused_states(self, n_states: int, n_features: int) -> bool:
-        """Tell whether this machine runs the kernels well."""
-        return self.fused(n_states, n_features)
-
-    def weighted_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
-        """Return the same by a compiled kernel, for responsibilities that no kernel of a mixture finds."""
+    def states(self, theta: GaussianParams) -> States[Any]:
+        """Return what a Markov chain asks of rows, by kernels."""
         from mixtura.kernels import states
 
-        found = states.moments(x, theta.frame.shift, theta.frame.scale, resp, theta.pivot, self._band(theta))
-        sums: Sums = self.covariance.gather(*found)
-        return sums
-
-    def scaled_densities(self, theta: GaussianParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return densities in each component by a compiled kernel, (n, k8), and what logarithms (n,) were taken out."""
-        from mixtura.kernels import states
-
-        k, d = theta.means.shape
-        if d > states.WIDEST:
-            return self._shares(theta, x)
-        factors, frame = self.covariance.expand_factors(theta.factors, k, d), theta.frame
-        return states.scaled_densities(
-            x, frame.shift, frame.scale, theta.means, factors, self._band(theta), self.log_peaks(theta)
+        (k, d), frame = theta.means.shape, (theta.frame.shift, theta.frame.scale)
+        band = d if self.covariance.correlated else 0  # how far from the diagonal covariances have entries
+        moments = states.Moments.about(*frame, theta.pivot, band)
+        factors = self.covariance.expand_factors(theta.factors, k, d)
+        densities = states.Densities.of(*frame, theta.means, factors, band, self.log_peaks(theta))
+        return States(
+            densities.at if d <= states.WIDEST else partial(self._shares, theta),
+            lambda x, resp: self.covariance.gather(*moments.over(x, resp)),
         )
 
     def _shares(self, theta: GaussianParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -167,10 +158,6 @@ class Gaussian(GaussianPieces, GaussianInformation):
 
         found = self.posterior_rows(np.zeros(len(theta.means)), theta, x, "shares")
         return states.widened(found.resp), found.loglik
-
-    def _band(self, theta: GaussianParams) -> int:
-        """Return how far from the diagonal covariances have entries."""
-        return theta.means.shape[1] if self.covariance.correlated else 0
 
     def expected(self, theta: GaussianParams, counts: FloatArray) -> Sums:
         """Return the sums about the pivot of which `update` makes `theta` (formula B1)."""

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from operator import add
 from typing import Any
 
 import numpy as np
 
 from mixtura._types import Array, BoolArray, FloatArray, IntArray, Wanted
-from mixtura.families.base import sum_pieces
+from mixtura.families.base import scaled_densities, sum_pieces
 from mixtura.families.covariance import Completion, split
 from mixtura.families.gaussian import LOG_2PI, Gaussian, GaussianParams
 from mixtura.grid import Chunk
-from mixtura.model import Posterior
+from mixtura.model import Posterior, States
 from mixtura.stats import Node, Sums
 
 REMEMBERED = 256  # patterns of which the maps are kept from one block to the next: all there are with eight columns
@@ -126,14 +126,11 @@ class IncompleteGaussian(Gaussian):
         spread = self.covariance.expand(completion.spread, k, len(pattern.rest))
         return y, part @ spread @ np.swapaxes(part, 1, 2)
 
-    def scaled_densities(self, theta: GaussianParams, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return densities by the kernel of the posterior, the only one that knows missing values."""
-        return self._shares(theta, x)
-
-    def weighted_sums(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
-        """Return the sums piece by piece: the kernel has none for responsibilities from elsewhere."""
-        sums: Sums = sum_pieces(self, theta, x, resp)
-        return sums
+    def states(self, theta: GaussianParams) -> States[Any]:
+        """Return what a Markov chain asks of rows: densities by the kernel of the posterior, sums by none."""
+        if not self.fused(*theta.means.shape):
+            return States(partial(scaled_densities, self, theta), partial(sum_pieces, self, theta))
+        return States(partial(self._shares, theta), partial(sum_pieces, self, theta))
 
     def fused(self, n_components: int, n_features: int) -> bool:
         """Tell whether this machine runs the kernel well, and the kernel takes so many columns."""

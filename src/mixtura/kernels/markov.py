@@ -7,16 +7,16 @@ are found. Chains of few states are in `markov_narrow`. Formulas H2 to H6.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.arena import lined
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
-from mixtura.kernels.markov_narrow import smooth_narrow
+from mixtura.kernels.markov_narrow import NarrowChain
 from mixtura.kernels.simd import fma, hsum, load, splat, store
-from mixtura.kernels.tile import VECTOR, clear, constant, padded
-from mixtura.kernels.turning import diagonals
+from mixtura.kernels.tile import VECTOR, clear, constant, padded, up_to
 
 TOO_SMALL = 1e-200  # a step of less probability has lost digits, or soon will: such a sequence wants logarithms
 FOLD = 1e-100  # a product of probabilities is taken the logarithm of before it is less than this times `TOO_SMALL`
@@ -137,18 +137,42 @@ def smooth_wide(
             backward(emission, begin, end, weight[m], k, transposed, resp, work, pairs)
 
 
-def smooth(
-    emission: FloatArray,
-    top: FloatArray,
-    starts: IntArray,
-    weight: FloatArray,
-    start: FloatArray,
-    transmat: FloatArray,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return log-likelihoods (m,), weighted probabilities of states (n, k), and transitions (k, k) of sequences.
+@dataclass(frozen=True)
+class WideChain:
+    """A chain of any number of states, as the kernels take it."""
 
-    Parameters
-    ----------
+    transmat: FloatArray  # (k, k)
+    start: FloatArray  # (k8,)
+    ahead: FloatArray  # (k8, k8)
+    back: FloatArray  # (k8, k8)
+
+    @classmethod
+    def of(cls, startprob: FloatArray, transmat: FloatArray) -> WideChain:
+        """Arrange the probabilities of the first state (k,) and of the next one (k, k)."""
+        k8 = up_to(VECTOR, len(startprob))
+        return cls(transmat, padded(startprob, k8), padded(transmat, k8, k8), padded(transmat.T, k8, k8))
+
+    def smooth(
+        self, emission: FloatArray, top: FloatArray, starts: IntArray, weight: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return what `prepare` promises."""
+        k, k8 = len(self.transmat), len(self.start)
+        loglik, pairs, resp = np.empty(len(weight)), lined(k8, k8), lined(*emission.shape)
+        smooth_wide(
+            constant(emission), starts, constant(weight), k, self.start, self.ahead, self.back, lined(2, k8),
+            resp, loglik, pairs,
+        )  # fmt: skip
+        loglik += np.add.reduceat(top, starts[:-1])
+        return loglik, resp[:, :k], pairs[:k, :k] * self.transmat
+
+
+def prepare(startprob: FloatArray, transmat: FloatArray) -> NarrowChain | WideChain:
+    """Return a chain (k,), (k, k) as kernels take it.
+
+    Its ``smooth(emission, top, starts, weight)`` returns log-likelihoods (m,), weighted probabilities of states (n, k),
+    and transitions (k, k) of sequences. One that wants logarithms has the log-likelihood NaN and is in none of the
+    sums. It takes:
+
     emission : (n, k8) array
         Densities of the rows in each state over ``exp(top)``, none above 1 and the largest of a row near it; after k
         come zeros up to a multiple of eight. What becomes of them is not said.
@@ -158,20 +182,8 @@ def smooth(
         First rows of the sequences, and the end.
     weight : (m,) array
         Weights of the sequences.
-    start, transmat : (k,), (k, k) array
-        Probabilities of the first state, and of the next one.
     """
-    k, k8 = len(start), emission.shape[1]
-    loglik, pairs, other = np.empty(len(weight)), lined(k8, k8), lined(*emission.shape)
-    first, ahead, back = padded(start, k8), padded(transmat, k8, k8), padded(transmat.T, k8, k8)
-    if k8 == VECTOR:
-        resp, ahead, back = emission, constant(diagonals(ahead)), constant(diagonals(back))
-        smooth_narrow(starts, constant(weight), first, ahead, back, other, lined(1, k8), resp, loglik, pairs)
-    else:
-        resp, rows = other, constant(emission)
-        smooth_wide(rows, starts, constant(weight), k, first, ahead, back, lined(2, k8), resp, loglik, pairs)
-    loglik += np.add.reduceat(top, starts[:-1])
-    return loglik, resp[:, :k], pairs[:k, :k] * transmat
+    return (NarrowChain if len(startprob) <= VECTOR else WideChain).of(startprob, transmat)
 
 
 @jit

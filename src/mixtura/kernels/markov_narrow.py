@@ -8,26 +8,35 @@ divided on the way: a vector that becomes small is multiplied by a power of two,
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from mixtura._types import FloatArray, IntArray
+import numpy as np
+
+from mixtura._types import BoolArray, FloatArray, IntArray
+from mixtura.arena import lined
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.panel import load_panel, outer, store_panel
-from mixtura.kernels.simd import hsum, load, splat, store
-from mixtura.kernels.tile import SQUARE, clear
-from mixtura.kernels.turning import turned
+from mixtura.kernels.simd import bits_above, hsum, load, splat, store
+from mixtura.kernels.threads import share_out
+from mixtura.kernels.tile import SQUARE, VECTOR, clear, constant, padded
+from mixtura.kernels.turning import diagonals, turned
 
-SMALL = 2.0**-256  # the sum of a vector below which it is lifted, by 1 / SMALL: its least parts keep their digits
+SMALL = 2.0**-256  # a vector none of which is above it is lifted, by 1 / SMALL: its least parts keep their digits
 LN_SMALL = math.log(SMALL)
 # The probability of a sequence, up to lifts. No entry above 2**-1022 has lost a digit, and no other number that it
 # meets is above 1: the lost are less than 2**-62 of this.
 LOST = 2.0**-960
+SEGMENT = 1 << 14  # rows that repay a thread: longer sequences are cut
+MARGIN: Any = np.int64(256)  # rows on either side of a cut that have to tell where the chain is, without the others
+ALIKE = 2.0**-43  # relative difference of what is the same but for some roundings; a chain forgets the older ones
+CHECKED = 16  # rows between looks at whether it has
 
 
 @inline_jit
 def lift(v: Any) -> Any:
     """Return a vector, multiplied if it was small, and how often it was."""
-    if hsum(v) < SMALL:
+    if not bits_above(v, splat(SMALL)):
         return v * splat(1.0 / SMALL), 1
     return v, 0
 
@@ -40,11 +49,12 @@ def approach(
     start: FloatArray,  # IN (8,)
     transmat: FloatArray,  # IN (8, 8) diagonals, as of its transpose
     transposed: FloatArray,  # IN (8, 8)
+    final: FloatArray,  # IN (8,) w after the last row
     behind: FloatArray,  # OUT (n, 8) alpha in the first half of the rows, w in the others
 ) -> int:
     """Run both passes until they meet; return how often alpha was lifted."""
     onward, back = load_panel(SQUARE, transmat, 0, 0), load_panel(SQUARE, transposed, 0, 0)
-    alpha, w = load(start, 0) * load(emission, begin, 0), splat(1.0)
+    alpha, w = load(start, 0) * load(emission, begin, 0), load(final, 0)
     store(behind, begin, 0, alpha)
     t, u, lifts = begin, end, 0
     if (end - begin) % 2 == 0:
@@ -84,6 +94,7 @@ def depart(
     weight: float,
     transmat: FloatArray,  # IN (8, 8) diagonals, as of its transpose
     transposed: FloatArray,  # IN (8, 8)
+    final: FloatArray,  # IN (8,)
     behind: FloatArray,  # IN (n, 8)
     resp: FloatArray,  # IN emissions (n, 8), OUT weighted probabilities given all rows
     last: FloatArray,  # TMP (1, 8)
@@ -97,7 +108,7 @@ def depart(
     sums = load_panel(SQUARE, pairs, 0, 0)
     u = begin + (end - begin + 1) // 2
     t, lifts, once = u - 1, 0, 0.0  # of the pair in the middle, the forward pass tells
-    alpha, w = load(behind, t, 0), splat(1.0)
+    alpha, w = load(behind, t, 0), load(final, 0)
     if u < end:
         w = load(behind, u, 0)
     store(last, 0, 0, alpha)
@@ -123,21 +134,189 @@ def depart(
 
 @entry_jit
 def smooth_narrow(
-    starts: IntArray,  # IN (m + 1,) first rows of the sequences, and the end
+    bounds: IntArray,  # IN (m + 1,) first rows of the segments, and the end
     weight: FloatArray,  # IN (m,)
-    start: FloatArray,  # IN (8,)
+    initial: FloatArray,  # IN (m, 8) probabilities of the states of their first rows, given what is before
+    final: FloatArray,  # IN (m, 8) w after the last rows: ones, but where a sequence goes on
     transmat: FloatArray,  # IN (8, 8) diagonals, as of its transpose
     transposed: FloatArray,  # IN (8, 8)
     behind: FloatArray,  # TMP (n, 8)
     last: FloatArray,  # TMP (1, 8)
+    top: FloatArray,  # IN (n,) logarithms to be added
     resp: FloatArray,  # IN emissions (n, 8), OUT weighted probabilities of the states
-    loglik: FloatArray,  # OUT (m,): NaN for a sequence that wants logarithms; it is in none of the sums
+    loglik: FloatArray,  # OUT (m,): NaN for a segment that wants logarithms; it is in none of the sums
     pairs: FloatArray,  # OUT (8, 8) sums of transitions, still without the factor a_ij
 ) -> None:
     """Write log-likelihoods, weighted probabilities of the states of each row, and sums of transitions."""
     clear(pairs)
     for m in range(loglik.shape[0]):
-        begin, end = starts[m], starts[m + 1]
-        lifts = approach(resp, begin, end, start, transmat, transposed, behind)
-        total = depart(begin, end, weight[m], transmat, transposed, behind, resp, last, pairs)
-        loglik[m] = total + lifts * LN_SMALL
+        begin, end = bounds[m], bounds[m + 1]
+        lifts = approach(resp, begin, end, initial[m], transmat, transposed, final[m], behind)
+        total = depart(begin, end, weight[m], transmat, transposed, final[m], behind, resp, last, pairs)
+        loglik[m] = total + lifts * LN_SMALL + sum_of(top, begin, end)
+
+
+@jit
+def sum_of(values: FloatArray, begin: int, end: int) -> float:
+    """Return the sum of some numbers, in eight sums that do not wait and lose fewer digits."""
+    sums, t = splat(0.0), begin
+    while t + VECTOR <= end:
+        sums = sums + load(values, t)
+        t += VECTOR
+    total = hsum(sums)
+    while t < end:
+        total += values[t]
+        t += 1
+    return total
+
+
+@jit
+def forget(
+    emission: FloatArray,  # IN (n, 8)
+    row: int,
+    step: int,
+    count: int,
+    matrix: FloatArray,  # IN (8, 8) diagonals
+    k: int,
+    ends: FloatArray,  # OUT (8, 8) what the pass comes to, from each state, over its sum
+) -> bool:
+    """Run one pass over `count` rows from each state alone; tell whether it comes to the same (formula H10).
+
+    It is normalized at each step, so what is lost below 2**-1022 is as little as in the pass that has these rows.
+    """
+    panel = load_panel(SQUARE, matrix, 0, 0)
+    for i in range(k):
+        for j in range(8):
+            ends[i, j] = 1.0 if i == j else 0.0
+    paths = k
+    for s in range(count):
+        emitted = load(emission, row + s * step, 0)
+        for i in range(paths):
+            v = turned(load(ends, i, 0), panel) * emitted
+            store(ends, i, 0, v * splat(1.0 / hsum(v)))
+        if s % CHECKED == CHECKED - 1 and paths > 1 and are_alike(ends, k):
+            paths = 1
+    return paths == 1
+
+
+@jit
+def are_alike(ends: FloatArray, k: int) -> bool:
+    """Tell whether rows are the same but for rounding; one with NaN, of a state that cannot be there, is not."""
+    low, high = load(ends, 0, 0) * splat(1.0 - ALIKE), load(ends, 0, 0) * splat(1.0 + ALIKE)
+    apart = 0
+    for i in range(k):
+        apart |= bits_above(load(ends, i, 0), high) | bits_above(low, load(ends, i, 0))
+    return apart == 0
+
+
+@entry_jit
+def find_cuts(
+    emission: FloatArray,  # IN (n, 8)
+    cuts: IntArray,  # IN (c,) rows, far from where their sequences begin and end
+    k: int,
+    transmat: FloatArray,  # IN (8, 8) diagonals, as of its transpose
+    transposed: FloatArray,  # IN (8, 8)
+    ends: FloatArray,  # TMP (8, 8)
+    alpha: FloatArray,  # OUT (c, 8) of the row before, over its sum
+    initial: FloatArray,  # OUT (c, 8) what it makes of the state in the row
+    final: FloatArray,  # OUT (c, 8) w of the row, over its sum
+    known: IntArray,  # OUT (c,) whether these are known without the rows that are further than `MARGIN` away
+) -> None:
+    """Find where sequences can be cut: what one side has to know of the other is known."""
+    panel = load_panel(SQUARE, transmat, 0, 0)
+    for c in range(cuts.shape[0]):
+        known[c] = forget(emission, cuts[c] - MARGIN, 1, MARGIN, transmat, k, ends)
+        store(alpha, c, 0, load(ends, 0, 0))
+        store(initial, c, 0, turned(load(ends, 0, 0), panel))
+        known[c] &= forget(emission, cuts[c] + MARGIN - 1, -1, MARGIN, transposed, k, ends)
+        store(final, c, 0, load(ends, 0, 0))
+
+
+@dataclass(frozen=True)
+class NarrowChain:
+    """A chain of at most eight states, as the kernels take it."""
+
+    transmat: FloatArray  # (k, k)
+    start: FloatArray  # (8,)
+    ahead: FloatArray  # (8, 8) diagonals
+    back: FloatArray  # (8, 8)
+
+    @classmethod
+    def of(cls, startprob: FloatArray, transmat: FloatArray) -> NarrowChain:
+        """Arrange the probabilities of the first state (k,) and of the next one (k, k)."""
+        wide = padded(transmat, VECTOR, VECTOR)
+        return cls(transmat, padded(startprob, VECTOR), constant(diagonals(wide)), constant(diagonals(wide.T)))
+
+    def smooth(
+        self, emission: FloatArray, top: FloatArray, starts: IntArray, weight: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return what `markov.prepare` promises; long sequences are cut, and segments shared out to threads."""
+        k, resp = len(self.transmat), emission
+        cuts = self._cut(emission, starts)
+        bounds = np.sort(np.concatenate([starts, cuts.rows]))
+        first, begun = np.searchsorted(bounds, starts[:-1]), np.searchsorted(bounds, cuts.rows)
+        m, of = len(bounds) - 1, np.searchsorted(starts, bounds[:-1], side="right") - 1  # segments, their sequences
+        initial, final = np.tile(self.start, (m, 1)), np.ones((m, VECTOR))
+        initial[begun], final[begun - 1] = cuts.initial, cuts.final
+        # What a thread takes: some sequences, or one segment of a sequence that is cut.
+        edges = np.searchsorted(bounds, np.arange(0, len(resp), SEGMENT)), begun - 1, begun, begun + 1, np.array([m])
+        groups = np.unique(np.concatenate(edges))
+        found, pairs = self._run(
+            resp, constant(top), bounds, groups, constant(weight[of]), constant(initial), constant(final)
+        )
+        loglik = np.add.reduceat(found, first)
+        lost = np.zeros(m, dtype=np.bool_)  # segments of a sequence that is cut and wants logarithms
+        lost[begun] = lost[begun - 1] = np.isnan(loglik[of[begun]])
+        total = pairs[~lost[groups[:-1]]].sum(axis=0) + cuts.where(~lost[begun]).pairs(resp)
+        return loglik, resp[:, :k], total[:k, :k] * self.transmat
+
+    def _run(
+        self, resp: FloatArray, top: FloatArray, bounds: IntArray, groups: IntArray, *by_segment: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Run the passes over groups of segments; return log-likelihoods (m,) of segments and pairs (g, 8, 8)."""
+        loglik, pairs = np.empty(len(bounds) - 1), lined(len(groups) - 1, VECTOR, VECTOR)
+        behind, last = lined(*resp.shape), lined(len(pairs), VECTOR)
+
+        def run(begin: int, end: int) -> None:
+            for g in range(begin, end):
+                a, b = groups[g], groups[g + 1]
+                weight, initial, final = (values[a:b] for values in by_segment)
+                smooth_narrow(
+                    bounds[a : b + 1], weight, initial, final, self.ahead, self.back,
+                    behind, last[g : g + 1], top, resp, loglik[a:b], pairs[g],
+                )  # fmt: skip
+
+        share_out(run, len(pairs), 1)
+        return loglik, pairs
+
+    def _cut(self, emission: FloatArray, starts: IntArray) -> Cuts:
+        """Return where long sequences can be cut."""
+        long = np.flatnonzero(np.diff(starts) >= 2 * SEGMENT)
+        tried = [np.arange(starts[i] + SEGMENT, starts[i + 1] - SEGMENT + 1, SEGMENT) for i in long]
+        rows = np.concatenate([np.empty(0, dtype=np.int64), *tried])
+        found, known = lined(3, len(rows), VECTOR), np.empty(len(rows), dtype=np.int64)
+        k = len(self.transmat)
+        alpha, initial, final = found
+        find_cuts(
+            constant(emission), rows, k, self.ahead, self.back, lined(VECTOR, VECTOR), alpha, initial, final, known
+        )
+        return Cuts(rows, alpha, initial, final).where(known > 0)
+
+
+class Cuts(NamedTuple):
+    """Where sequences are cut, (c,), and as `find_cuts` writes it, (c, 8), what both sides have to know."""
+
+    rows: IntArray
+    alpha: FloatArray
+    initial: FloatArray
+    final: FloatArray
+
+    def where(self, chosen: BoolArray) -> Cuts:
+        """Return some of the cuts."""
+        return Cuts(self.rows[chosen], self.alpha[chosen], self.initial[chosen], self.final[chosen])
+
+    def pairs(self, resp: FloatArray) -> FloatArray:
+        """Return the sums (8, 8) of transitions across the cuts, without the factor a_ij."""
+        share = np.divide(resp[self.rows], self.initial, out=np.zeros_like(self.initial), where=self.initial > 0)
+        pairs: FloatArray = np.einsum("ci,cj->ij", self.alpha, share)
+        return pairs

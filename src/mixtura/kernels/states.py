@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ LN2 = math.log(2.0)
 LOG2_E = 1.0 / LN2
 ROOT_HALF_LOG2_E = math.sqrt(LOG2_E / 2)  # a factor times this: -|y|^2 then is a log-density to base 2
 WIDEST = 8  # columns from which the kernel of the posterior, whose products are blocked, finds densities sooner
-PIECE = 8 * BLOCK_ROWS  # rows that repay a thread
+PIECE_BLOCKS = 8
+PIECE = PIECE_BLOCKS * BLOCK_ROWS  # rows that repay a thread
 ROWS_A_VALUE = 8  # so many rows of each possible value repay to look for those that are alike
 ROWS: Any = np.int64(4)  # worked on together: what is loaded or stored for one was half of the time
 
@@ -148,48 +150,64 @@ def write_densities(
         take_out(density, begin, end, top)
 
 
-def scaled_densities(
-    x: FloatArray,
-    shift: FloatArray,
-    scale: FloatArray,
-    means: FloatArray,
-    factors: FloatArray,
-    band: int,
-    peaks: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
-    """Return densities of rows (n, d) in each of k Gaussian states, (n, k8), and the logarithms (n,) taken out of them.
+@dataclass(frozen=True)
+class Densities:
+    """Normal densities of k states, as the kernel takes them: by row of a factor, and state."""
 
-    Parameters
-    ----------
-    x : (n, d) array
-        Rows.
-    shift, scale : (d,) array
-        The frame.
-    means : (k, d) array
-        In the frame, as the factors are.
-    factors : (k, d, d) array
-        Lower triangles L with ``L' L`` the precision.
-    band : int
-        How far from their diagonals there are entries.
-    peaks : (k,) array
-        Log-densities at the means.
-    """
-    (n, d), k = x.shape, len(means)
-    k8 = up_to(VECTOR, k)
-    wide = np.full(k8, -np.inf)
-    wide[:k] = peaks * LOG2_E
-    columns = padded(np.moveaxis(factors, 0, -1).reshape(d * d, k) * ROOT_HALF_LOG2_E, k8)
-    density, top = lined(n, k8), np.empty(n)
-    frame, middle, ends = (constant(shift), constant(scale)), padded(means.T, k8), constant(wide)
+    shift: FloatArray  # (d,)
+    scale: FloatArray  # (d,)
+    means: FloatArray  # (d, k8)
+    factors: FloatArray  # (d d, k8)
+    band: int
+    peaks: FloatArray  # (k8,)
 
-    def run(begin: int, end: int) -> None:
-        rows = slice(begin * PIECE, end * PIECE)
-        z = lined(d, 8 * ROWS)
-        write_densities(constant(x[rows]), *frame, middle, columns, band, ends, z, density[rows], top[rows])
+    @classmethod
+    def of(
+        cls,
+        shift: FloatArray,
+        scale: FloatArray,
+        means: FloatArray,
+        factors: FloatArray,
+        band: int,
+        peaks: FloatArray,
+    ) -> Densities:
+        """Arrange parameters.
 
-    pieces = -(-n // PIECE)
-    share_out(run, pieces, pieces)
-    return density, top
+        Parameters
+        ----------
+        shift, scale : (d,) array
+            The frame.
+        means : (k, d) array
+            In the frame, as the factors are.
+        factors : (k, d, d) array
+            Lower triangles L with ``L' L`` the precision.
+        band : int
+            How far from their diagonals there are entries.
+        peaks : (k,) array
+            Log-densities at the means.
+        """
+        k, d = means.shape
+        k8 = up_to(VECTOR, k)
+        wide = np.full(k8, -np.inf)
+        wide[:k] = peaks * LOG2_E
+        columns = padded(np.moveaxis(factors, 0, -1).reshape(d * d, k) * ROOT_HALF_LOG2_E, k8)
+        return cls(constant(shift), constant(scale), padded(means.T, k8), columns, band, constant(wide))
+
+    def at(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the densities (n, k8) of rows (n, d) over the largest, and the logarithms (n,) of that."""
+        n, d = x.shape
+        density, top = lined(n, len(self.peaks)), np.empty(n)
+
+        def run(begin: int, end: int) -> None:
+            rows, z = slice(begin * PIECE, end * PIECE), lined(d, 8 * ROWS)
+            write_densities(
+                constant(x[rows]), self.shift, self.scale, self.means, self.factors, self.band, self.peaks,
+                z, density[rows], top[rows],
+            )  # fmt: skip
+
+        pieces = -(-n // PIECE)
+        share_out(run, pieces, pieces)
+        return density, top
 
 
 @entry_jit
@@ -230,28 +248,41 @@ def add_moments(
                         store(sums, b, at, s, even + odd)
 
 
-def moments(
-    x: FloatArray, shift: FloatArray, scale: FloatArray, resp: FloatArray, pivot: FloatArray, band: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the moments s0 (k,), s1 (k, d) and s2 (k, d, d) of rows (n, d) about pivots (k, d), in the frame.
+@dataclass(frozen=True)
+class Moments:
+    """Moments of rows about the pivots of k states; products of columns at most `band` apart."""
 
-    Of s2, only what is at most `band` columns from the diagonal is filled in.
-    """
-    (n, d), k = x.shape, len(pivot)
-    k8 = up_to(VECTOR, k)
-    sums = lined(-(-n // BLOCK_ROWS), 1 + d + d * d, k8)
-    wide = constant(resp) if k == k8 else padded(resp, k8)
-    frame, origin = (constant(shift), constant(scale)), padded(pivot.T, k8)
+    shift: FloatArray  # (d,)
+    scale: FloatArray  # (d,)
+    pivot: FloatArray  # (d, k8)
+    band: int
 
-    def run(begin: int, end: int) -> None:
-        rows = slice(begin * BLOCK_ROWS, end * BLOCK_ROWS)
-        add_moments(constant(x[rows]), *frame, wide[rows], origin, band, lined(d, 8 * ROWS), sums[begin:end])
+    @classmethod
+    def about(cls, shift: FloatArray, scale: FloatArray, pivot: FloatArray, band: int) -> Moments:
+        """Arrange a frame, and pivots (k, d) in it."""
+        return cls(constant(shift), constant(scale), padded(pivot.T, up_to(VECTOR, len(pivot))), band)
 
-    share_out(run, len(sums), len(sums))
-    total = sums.sum(axis=0)[:, :k].T
-    lower = total[:, 1 + d :].reshape(k, d, d)
-    upper = np.swapaxes(np.tril(lower, -1), -1, -2)
-    return total[:, 0].copy(), total[:, 1 : 1 + d].copy(), np.tril(lower) + upper
+    def over(self, x: FloatArray, resp: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return s0 (k,), s1 (k, d) and s2 (k, d, d) of rows (n, d), in the frame; of s2, what is in the band."""
+        (n, d), k = x.shape, resp.shape[1]
+        k8 = self.pivot.shape[1]
+        sums = lined(-(-n // BLOCK_ROWS), 1 + d + d * d, k8)
+        wide = constant(resp) if k == k8 else padded(resp, k8)
+
+        def run(begin: int, end: int) -> None:
+            rows, z, blocks = (
+                slice(begin * PIECE, end * PIECE),
+                lined(d, 8 * ROWS),
+                slice(begin * PIECE_BLOCKS, end * PIECE_BLOCKS),
+            )
+            add_moments(constant(x[rows]), self.shift, self.scale, wide[rows], self.pivot, self.band, z, sums[blocks])
+
+        pieces = -(-n // PIECE)
+        share_out(run, pieces, pieces)
+        total = sums.sum(axis=0)[:, :k].T
+        lower = total[:, 1 + d :].reshape(k, d, d)
+        upper = np.swapaxes(np.tril(lower, -1), -1, -2)
+        return total[:, 0].copy(), total[:, 1 : 1 + d].copy(), np.tril(lower) + upper
 
 
 @entry_jit

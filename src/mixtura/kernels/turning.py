@@ -48,7 +48,11 @@ def _turn(builder: Any, v: Code, t: int) -> Code:
     return builder.shuffle_vector(v, v, ir.Constant(ir.VectorType(I32, LANES), order))
 
 
+COLUMNS = np.arange(LANES)
+TURNED = (COLUMNS + COLUMNS[:, None]) % LANES  # rows of the matrix
+
+
 def diagonals(matrix: Array) -> Array:
     """Return the diagonals of a matrix of eight rows: row t has in column j what row j + t, modulo 8, of it has."""
-    j = np.arange(LANES)
-    return np.array([matrix[(j + t) % LANES, j] for t in range(LANES)])
+    rows: Array = matrix[TURNED, COLUMNS]
+    return rows

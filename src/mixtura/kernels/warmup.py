@@ -22,6 +22,7 @@ from mixtura.kernels import (
 )
 from mixtura.kernels.cells import tally_rows
 from mixtura.kernels.layout import COUNT, Layout
+from mixtura.kernels.markov_narrow import NarrowChain
 
 
 def warm_up() -> Iterator[str]:
@@ -50,11 +51,11 @@ def warm_up() -> Iterator[str]:
     tally_rows(Chunk(x[:, :1]), 0.0, 1.0, np.ones((1, 2)), 1.0, 2)
     yield "cells of one column"
     n, starts, logs = len(x), np.array([0, len(x)]), np.zeros((1, 1))
-    for k8 in (8, 16):
-        markov.smooth(np.ones((n, k8)), np.zeros(n), starts, np.ones(1), np.ones(1), np.ones((1, 1)))
+    for chain in (NarrowChain, markov.WideChain):
+        chain.of(np.ones(1), np.ones((1, 1))).smooth(np.ones((n, 8)), np.zeros(n), starts, np.ones(1))
     markov.decode(np.zeros((n, 1)), starts, logs[0], logs)
-    states.scaled_densities(x, *frame, unit, np.eye(d)[None], d, peaks)
-    states.moments(x, *frame, np.ones((n, 1)), unit, d)
+    states.Densities.of(*frame, unit, np.eye(d)[None], d, peaks).at(x)
+    states.Moments.about(*frame, unit, d).over(x, np.ones((n, 1)))
     states.over_largest(np.zeros((n, 1)))
     if (alike := states.find_alike(np.zeros((n, 1)))) is not None:
         states.tally(np.ones((n, 1)), alike)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -12,7 +12,7 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.arena import reusing
-from mixtura.families.base import sum_pieces
+from mixtura.families.base import log_density_pieces, sum_pieces
 from mixtura.families.categorical import Categorical, CategoricalParams
 from mixtura.families.linalg import is_occupied, log_positive, quotient
 from mixtura.grid import BLOCK_ROWS, Chunk, Sequences
@@ -24,6 +24,8 @@ from mixtura.stats import Node, Stats
 from mixtura.values import same_bits
 
 T = TypeVar("T")
+Smoothed = tuple[FloatArray, FloatArray, FloatArray]
+SumsOver = Callable[[FloatArray, FloatArray], Any]
 
 COMPILED_STEPS = 1 << 9  # steps from which loading a cached kernel repays itself: the composed path takes 50 us each
 
@@ -128,10 +130,12 @@ class HiddenMarkov(Generic[T]):
 
     def e_block(self, params: HMMParams[T], chunk: Chunk) -> HMMStats:
         """Return the sums over one block of sequences, by composed NumPy."""
-        return self._sums(params, as_sequences(chunk), compiled=False)
+        rows, sums = as_sequences(chunk), partial(sum_pieces, self.family, params.components)
+        return self._sums(params, rows, self.smooth(params, rows, compiled=False), sums)
 
     def e_blocks(self, params: HMMParams[T], chunk: Chunk) -> Iterator[tuple[Node, HMMStats]]:
-        """Yield the sums over the blocks of a chunk, by a compiled kernel: blocks are shared out to threads."""
+        """Yield the sums over the blocks of a chunk, by compiled kernels: blocks are shared out to threads."""
+        run_kernels, sums = self._kernels(params)
         blocks = list(as_sequences(chunk).split(BLOCK_ROWS))
         found: list[Any] = [None] * len(blocks)
         inner = allowed_threads() if len(blocks) == 1 else 1
@@ -140,36 +144,59 @@ class HiddenMarkov(Generic[T]):
             with using_threads(inner):
                 for b in range(begin, end):
                     with reusing(blocks[b].idle):
-                        found[b] = self._sums(params, blocks[b].packed(), compiled=True)
+                        rows = blocks[b].packed()
+                        found[b] = self._sums(params, rows, self._complete(params, rows, *run_kernels(rows)), sums)
 
         share_out(run, len(blocks), 1)
         for block, stats in zip(blocks, found, strict=True):
             yield (0, block.first), stats
 
-    def smooth(
-        self, params: HMMParams[T], chunk: Sequences, *, compiled: bool
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def smooth(self, params: HMMParams[T], chunk: Sequences, *, compiled: bool) -> Smoothed:
         """Return the log-likelihoods (m,) of sequences, and weighted: states of their rows (n, k), transitions (k, k).
 
         Scaled, by a kernel, where `compiled`; sequences whose numbers become too small that way, and all others, in
         logarithms. The log-likelihood of an impossible one is -inf.
         """
-        (m, k), starts = (len(chunk.lengths), self.n_states), chunk.starts
-        weight = np.ones(m) if chunk.weight is None else chunk.weight
         if compiled:
-            from mixtura.kernels import markov
+            return self._complete(params, chunk, *self._kernels(params)[0](chunk))
+        m, k = len(chunk.lengths), self.n_states
+        return self._complete(params, chunk, np.full(m, np.nan), np.empty((len(chunk), k)), np.zeros((k, k)))
 
-            emissions = self._emissions(params, chunk.x)
-            loglik, resp, transitions = markov.smooth(*emissions, starts, weight, params.startprob, params.transmat)
-        else:
-            loglik, resp, transitions = np.full(m, np.nan), np.empty((len(chunk), k)), np.zeros((k, k))
-        logs = log_chain(params)
+    def _kernels(self, params: HMMParams[T]) -> tuple[Callable[[Sequences], Smoothed], SumsOver]:
+        """Return what finds the states of sequences, NaN where it cannot tell, and what sums over their rows."""
+        from mixtura.kernels import markov
+
+        states = self.family.states(params.components)
+        scaled = markov.prepare(params.startprob, params.transmat)
+
+        def smooth(rows: Sequences) -> Smoothed:
+            return scaled.smooth(*states.densities(rows.x), rows.starts, weights(rows))
+
+        return smooth, states.sums
+
+    def _complete(
+        self, params: HMMParams[T], chunk: Sequences, loglik: FloatArray, resp: FloatArray, transitions: FloatArray
+    ) -> Smoothed:
+        """Work out in logarithms the sequences whose log-likelihood is NaN."""
         for i in np.flatnonzero(np.isnan(loglik)):
-            rows = slice(starts[i], starts[i + 1])
-            found = chain.smooth(*logs, self.log_density(params, chunk.x[rows]))
-            loglik[i], resp[rows] = found.loglik, weight[i] * found.resp
-            transitions += weight[i] * found.transitions
+            rows, weight = slice(chunk.starts[i], chunk.starts[i + 1]), weights(chunk)[i]
+            found = chain.smooth(*log_chain(params), self.log_density(params, chunk.x[rows]))
+            loglik[i], resp[rows] = found.loglik, weight * found.resp
+            transitions += weight * found.transitions
         return loglik, resp, transitions
+
+    def _sums(self, params: HMMParams[T], chunk: Sequences, found: Smoothed, sums: SumsOver) -> HMMStats:
+        """Return the sums over one block (formulas H4, H5)."""
+        loglik, resp, transitions = found
+        total, weight = chunk.total(loglik)
+        return HMMStats(
+            loglik=float(total),
+            weight=float(weight),
+            pivot=self.family.pivot(params.components),
+            first=resp[chunk.starts[:-1]].sum(axis=0),
+            transitions=transitions,
+            components=sums(chunk.x, resp),
+        )
 
     def best_paths(self, params: HMMParams[T], chunk: Sequences, *, compiled: bool) -> tuple[FloatArray, IntArray]:
         """Return the most probable path of each sequence, (n,), and the log-probabilities (m,) of it and the rows."""
@@ -182,45 +209,8 @@ class HiddenMarkov(Generic[T]):
         return np.array([score for score, _ in found]), np.concatenate([path for _, path in found])
 
     def log_density(self, params: HMMParams[T], x: FloatArray) -> FloatArray:
-        """Return the log-densities (n, k) of rows in each state, piece by piece: see `Mixture.from_resp`."""
-        return np.concatenate([self.family.log_density(params.components, x[rows]) for rows in pieces(len(x))])
-
-    def _emissions(self, params: HMMParams[T], x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the densities of rows in each state, over about the largest, (n, k8), and the logarithms of that."""
-        if self._is_fused(x):
-            return self.family.scaled_densities(params.components, x)
-        from mixtura.kernels import states
-
-        if (alike := states.find_alike(x)) is None:
-            return states.over_largest(self.log_density(params, x))
-        return states.look_up(self.log_density(params, x[alike.rows]), alike)
-
-    def _is_fused(self, x: FloatArray) -> bool:
-        return self.family.fused_states(self.n_states, x.shape[1])
-
-    def _sums(self, params: HMMParams[T], chunk: Sequences, *, compiled: bool) -> HMMStats:
-        """Return the sums over one block (formulas H4, H5)."""
-        loglik, resp, transitions = self.smooth(params, chunk, compiled=compiled)
-        total, weight = chunk.total(loglik)
-        sums = self._sums_of_family if compiled else partial(sum_pieces, self.family)
-        return HMMStats(
-            loglik=float(total),
-            weight=float(weight),
-            pivot=self.family.pivot(params.components),
-            first=resp[chunk.starts[:-1]].sum(axis=0),
-            transitions=transitions,
-            components=sums(params.components, chunk.x, resp),
-        )
-
-    def _sums_of_family(self, theta: T, x: FloatArray, resp: FloatArray) -> Any:
-        """Return the family's sums over rows with these responsibilities (n, k), by kernels as far as there are any."""
-        if self._is_fused(x):
-            return self.family.weighted_sums(theta, x, resp)
-        from mixtura.kernels import states
-
-        if (alike := states.find_alike(x)) is None:
-            return sum_pieces(self.family, theta, x, resp)
-        return sum_pieces(self.family, theta, x[alike.rows], states.tally(resp, alike))
+        """Return the log-densities (n, k) of rows in each state."""
+        return log_density_pieces(self.family, params.components, x)
 
     def m_step(self, stats: HMMStats, params: HMMParams[T]) -> tuple[HMMParams[T], Sequence[Event]]:
         """Return the probabilities and components that maximize the expected objective (formula H5).
@@ -358,6 +348,11 @@ def as_sequences(chunk: Chunk) -> Sequences:
     return chunk
 
 
+def weights(chunk: Sequences) -> FloatArray:
+    """Return the weights (m,) of sequences."""
+    return np.ones(len(chunk.lengths)) if chunk.weight is None else chunk.weight
+
+
 def stacked(params: HMMParams[Any]) -> FloatArray:
     """Return the probabilities of the first state and, below, of the next one after each, (k + 1, k)."""
     return np.vstack([params.startprob, params.transmat])
@@ -377,11 +372,6 @@ def log_chain(params: HMMParams[Any]) -> tuple[FloatArray, FloatArray]:
     """Return the logarithms of the probabilities of states, -inf for those that cannot be."""
     with np.errstate(divide="ignore"):
         return np.log(params.startprob), np.log(params.transmat)
-
-
-def pieces(n: int) -> Iterator[slice]:
-    """Yield the rows of which BLAS makes one product: a longer one would depend on its threads."""
-    return (slice(row, min(row + BLOCK_ROWS, n)) for row in range(0, n, BLOCK_ROWS))
 
 
 def check_probabilities(name: str, values: FloatArray, shape: tuple[int, ...]) -> None:
