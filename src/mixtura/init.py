@@ -32,8 +32,10 @@ T = TypeVar("T")
 SAMPLE_ROWS = 1 << 14  # rows that a start looks at; k-means on more finds the same centres
 SAMPLE_ROWS_A_COMPONENT = 256
 SURVEY_ROWS = 1 << 12  # rows whose middle stands for that of all
-LOOK_ROWS = 16 * BLOCK_ROWS  # rows that a survey holds as float64
-ABREAST = 64  # rows that a reduction over columns takes at once
+LOOK_VALUES = (
+    1 << 16
+)  # that a survey holds as float64: they stay in cache, and what Python does with them hardly counts
+ABREAST = 1 << 10  # values that a reduction over columns takes at once
 KMEANS_ITERATIONS = 100
 START_WORK = 1 << 24  # values by clusters from which a start by NumPy takes as long as to compile a kernel for it
 FILL_ROWS = 1 << 12  # rows from which missing values of a start are guessed
@@ -216,9 +218,9 @@ def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
     heaviest = 1.0 if chunk.weight is None else float(chunk.weight.max())
     weight = float(len(chunk) if chunk.weight is None else chunk.weight.sum())
     n_missing = n_empty = 0
-    for part in chunk.split(LOOK_ROWS):
+    for part in chunk.split(max(1, LOOK_VALUES // chunk.x.shape[1])):
         x = part.packed().x
-        if part.weight is None and (ends := _good_ends(family, x)) is not None:
+        if part.weight is None and not n_missing and (ends := _good_ends(family, x)) is not None:
             low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
             continue
         good = family.in_support(x)
@@ -241,20 +243,21 @@ def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
 def _good_ends(family: Family[Any, Any], x: FloatArray) -> FloatArray | None:
     """Return the least and the largest value of each column, (2, d), if they tell that no value is bad or missing.
 
-    They do where the support is an interval, in a third of the time that a look at each value takes.
+    They do where the support is an interval, in half the time of a look at each value.
     """
     if family.measure != LEBESGUE:
         return None
-    ends = np.stack([_reduce(np.minimum, x, np.inf), _reduce(np.maximum, x, -np.inf)])
+    ends = np.array([_reduce(np.minimum, x, np.inf), _reduce(np.maximum, x, -np.inf)])
     return None if np.isnan(ends).any() or not family.in_support(ends).all() else ends
 
 
 def _reduce(extreme: np.ufunc, x: FloatArray, initial: float) -> FloatArray:
     """Return the least or the largest value of each column; rows beside one another make that ten times as fast."""
     n, d = x.shape
-    whole = n - n % ABREAST
-    wide = extreme.reduce(x[:whole].reshape(-1, ABREAST * d), axis=0, initial=initial)
-    values: FloatArray = extreme.reduce(np.concatenate([wide.reshape(ABREAST, d), x[whole:]]), axis=0)
+    abreast = max(1, ABREAST // d)
+    whole = n - n % abreast
+    wide = extreme.reduce(x[:whole].reshape(-1, abreast * d), axis=0, initial=initial)
+    values: FloatArray = extreme.reduce(np.concatenate([wide.reshape(abreast, d), x[whole:]]), axis=0)
     return values
 
 

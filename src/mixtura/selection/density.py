@@ -25,7 +25,7 @@ from mixtura.families import (
 )
 from mixtura.families.tails import LARGEST_COUNT
 from mixtura.grid import Chunk
-from mixtura.init import LOOK_ROWS, survey
+from mixtura.init import LOOK_VALUES, survey
 from mixtura.model import Source
 from mixtura.priors import Spread
 from mixtura.selection.candidates import PATIENT, make_candidates, make_template, tell_columns
@@ -240,7 +240,7 @@ class _Look:
 
 def _look(families: Sequence[Any], chunk: Chunk) -> _Look:
     able, largest = np.ones(len(families), dtype=np.bool_), -np.inf
-    for part in chunk.split(LOOK_ROWS):
+    for part in chunk.split(LOOK_VALUES):
         x = part.packed().x
         able &= [bool(family.in_support(x).all()) for family in families]
         largest = max(largest, float(x.max()))
