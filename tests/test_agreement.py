@@ -98,7 +98,7 @@ def test_of_one_start_the_search_tells_how_far_its_last_runs_agree():
         warnings.simplefilter("error")
         fitted = GaussianMixture(8, random_state=0).fit(RING)
     assert fitted.result_.agreement == Agreement(3, 3, 0.0)
-    assert str(fitted.result_).splitlines()[-1] == "3 of 3 starts came to the best log-likelihood"
+    assert str(fitted.result_).splitlines()[-1] == "3 of 3 starts came to the best objective"
 
 
 def noise():
@@ -125,7 +125,7 @@ def test_the_search_tells_of_other_optima():
     found = fitted.result_.agreement
     assert (found.n_restarts, found.n_agreeing) == (len(last), 1)
     assert_allclose(found.gap, last[0] - last[1], rtol=1e-12)
-    assert f"1 of {len(last)} starts came to the best log-likelihood, the next {found.gap:.2g} a row below" in str(
+    assert f"1 of {len(last)} starts came to the best objective, the next {found.gap:.2g} a row below" in str(
         fitted.result_
     )
 

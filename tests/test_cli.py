@@ -134,7 +134,7 @@ def test_fit_json_is_one_document_that_agrees_with_the_model(run, table):
 
 def test_fit_tells_how_many_starts_agree(run):
     arguments = ("fit", "data.csv", "-k", 2, "--columns", "a,b")
-    assert "3 of 3 starts came to the best log-likelihood\n" in run(*arguments)[1]
+    assert "3 of 3 starts came to the best objective\n" in run(*arguments)[1]
     report = json.loads(run(*arguments, "--json")[1])
     assert report["agreement"] == {"n_restarts": 3, "n_agreeing": 3, "gap": 0.0}
     assert "starts came" not in run(*arguments, *FAST)[1], "of one start there is nothing to tell"

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import naive_kmeans
 from laws import assert_close, chunks_change_no_bit, objective_never_falls, resuming_changes_no_bit, weights_are_copies
-from mixtura import KMeans, load
+from mixtura import KMeans, draws, load
 from mixtura.acceleration import QuasiNewton
 from mixtura.blocks import fold_blocks, posterior_rows
 from mixtura.em import drive
@@ -87,13 +87,14 @@ def test_every_update_is_that_of_plain_loops(n, d, k, weighted, path):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("offset", [0.0, 1e6])  # where the centers cannot be had exactly in the units of the rows
+@pytest.mark.parametrize("offset", [0.0, 1e8])  # where the centers cannot be had exactly in the units of the rows
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 def test_the_kernel_is_the_composed_path(n, d, k, offset, dtype, weighted):
     x, start = clouds(n, d, k)
     x, start = (x + offset).astype(dtype), start + offset
     weight = np.random.default_rng(1).random(n) * np.random.default_rng(2).integers(0, 2, n) if weighted else None
     model, params, rows = module.KMeans(k), framed(x.astype(float), start), Chunk(x, weight)
+    params = replace(params, centers=params.centers + params.frame.scale / 3)
     composed, compiled = (fold_blocks(model, params, rows, compiled=c).total() for c in (False, True))
     assert_close(composed, compiled, rtol=1e-13)
     distances, shares = model.posterior(params, rows.packed().x)
@@ -150,12 +151,14 @@ def test_rows_between_clusters_that_are_far_from_the_center_of_the_data_are_told
     assert_allclose(-stats.loglik, ((x - centers[labels]) ** 2).sum(), rtol=1e-12)
 
 
-def test_rows_whose_scores_float32_puts_in_the_wrong_order_are_told_apart(path):
+@pytest.mark.parametrize("columns", [slice(0, 3), slice(6, 8), slice(9, 10)])
+def test_rows_whose_scores_float32_puts_in_the_wrong_order_are_told_apart(columns, path):
     """Scores are near 1 here, and differ by less than 1e-7 between centers for many rows."""
     rng = np.random.default_rng(0)
-    x = rng.choice([-1.0, 1.0], (4000, 1)) + rng.uniform(0, 2e-3, (4000, 3))
-    centers = np.concatenate([side + [[0.0], [1e-3], [2e-3]] * np.ones(3) for side in (-1.0, 1.0)])
-    model, params = module.KMeans(6), KMeansParams.start(Frame.identity(3), centers)
+    x, centers = np.zeros((4000, 11)), np.zeros((6, 11))
+    x[:, columns] = rng.choice([-1.0, 1.0], (4000, 1)) + rng.uniform(0, 2e-3, (4000, 1))
+    centers[:, columns] = np.add.outer([-1.0, 1.0], [0.0, 1e-3, 2e-3]).reshape(6, 1)
+    model, params = module.KMeans(6), KMeansParams.start(Frame.identity(11), centers)
     labels = module.squared_distances(x, centers).argmin(axis=1)
     found = posterior_rows(model, params, Chunk(x), compiled=path == "compiled", wanted="labels").labels
     assert_array_equal(found, labels)
@@ -480,6 +483,20 @@ def test_starts_are_rows_centers_or_what_a_function_returns():
         assert len(np.unique(quiet(20, init=method, n_init=1, max_iter=0).fit(x[:20]).cluster_centers_, axis=0)) == 20
 
 
+@pytest.mark.parametrize(("d", "k"), [(1, 2), (8, 5), (19, 40)])
+def test_rows_far_apart_are_drawn_alike_by_the_kernel(d, k, monkeypatch):
+    if not Gaussian().fused(2, 2):
+        pytest.skip("this machine does not run the kernels")
+    x, _ = clouds(500, d, k)
+    x, weight = np.repeat(x, 2, axis=0), np.random.default_rng(1).random(1000)
+    drawn = []
+    for work in (1 << 62, 0):
+        monkeypatch.setattr(draws, "COMPILED_WORK", work)
+        drawn.append(draws.spread_out(x, weight, k, np.random.default_rng(2)))
+        assert len(np.unique(drawn[-1], axis=0)) == k  # a copy of a row that was drawn is at 0 from it
+    assert_array_equal(*drawn)
+
+
 def test_a_start_that_is_the_answer_still_learns_the_shares_of_the_clusters():
     fit = quiet(2, init=[[0.0], [10.0]]).fit([0.0, 0.0, 0.0, 10.0])
     assert fit.cluster_centers_.tolist() == [[0.0], [10.0]]
@@ -492,6 +509,29 @@ def test_the_best_restart_is_kept():
     best = quiet(9, init="random").fit(x)
     assert best.inertia_ < np.median(alone)
     assert best.result_.objective[-1] == -best.inertia_
+
+
+def test_the_result_tells_how_many_restarts_came_to_the_least_inertia(tmp_path):
+    x, _ = clouds(600, 2, 5, separation=30.0)
+    alone = np.array([quiet(5, init="random", n_init=1, random_state=seed).fit(x).inertia_ for seed in range(6)])
+    assert len(np.unique(np.round(alone, 3))) > 1  # there are poor ends
+    fit = quiet(5, init="random", n_init=40, tol=0.0).fit(x)
+    found = fit.result_.agreement
+    assert found.n_restarts == 40 > found.n_agreeing > 1
+    seeds = np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=40)
+    ends = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        rows, weight = draws.put_in_order(*ArraySource(x).sample(1 << 14, rng))
+        ends.append(quiet(5, init=draws.draw_rows(rows, weight, 5, rng), tol=0.0).fit(x).inertia_)
+    ends = np.sort(ends)
+    others = ends[ends > ends[0] * (1 + 1e-9)]
+    assert found.n_agreeing == 40 - len(others)
+    assert_allclose(found.gap, (others[0] - ends[0]) / len(x), rtol=1e-6)
+    fit.save(tmp_path / "fit.json")
+    assert load(tmp_path / "fit.json").result_.agreement == found
+    easy = quiet(3, n_init=5).fit(clouds(600, 2, 3, separation=30.0)[0])
+    assert (easy.result_.agreement.n_agreeing, easy.result_.agreement.gap) == (5, 0.0)
 
 
 def test_a_saved_fit_is_the_same_fit(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mixtura import GaussianMixture, as_source
+from mixtura import GaussianMixture, KMeans, as_source
 from mixtura.exceptions import ClusterError, SourceChangedError
 from mixtura.grid import BLOCK_ROWS
 from mixtura.progress import listen
@@ -81,6 +81,18 @@ def test_a_frame_gives_the_fit_of_memory(frame):
     again = make().fit(frame, sample_weight="w")
     assert_array_equal(again.means_, there.means_)
     assert again.loglik_ == there.loglik_
+
+
+@pytest.mark.parametrize("init", ["k-means++", X[:4]])
+def test_k_means_of_a_frame_is_that_of_memory(frame, init):
+    here = KMeans(4, init=init, random_state=0).fit(X, sample_weight=WEIGHT)
+    there, again = (KMeans(4, init=init, random_state=0).fit(frame, sample_weight="w") for _ in range(2))
+    assert there.n_iter_ == here.n_iter_ > 2
+    assert_allclose(there.cluster_centers_, here.cluster_centers_, rtol=1e-10)
+    assert_allclose(there.inertia_, here.inertia_, rtol=1e-10)
+    assert_array_equal(there.predict(frame.select(*NAMES)), here.labels_)
+    assert_array_equal(again.cluster_centers_, there.cluster_centers_)
+    assert again.inertia_ == there.inertia_
 
 
 def test_prediction_keeps_the_order_of_rows(frame):

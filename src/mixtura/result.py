@@ -38,7 +38,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far fits from several starts came to the same log-likelihood.
+    """How far fits from several starts came to the same objective.
 
     They are the restarts of a fit, or where there is one only, the last runs of the search for its start, on a sample.
 
@@ -69,7 +69,7 @@ class Agreement:
 
     def __str__(self) -> str:
         below = f", the next {self.gap:.2g} a row below" if self.gap else ""
-        return f"{self.n_agreeing} of {self.n_restarts} starts came to the best log-likelihood{below}"
+        return f"{self.n_agreeing} of {self.n_restarts} starts came to the best objective{below}"
 
     def to_list(self) -> list[Any]:
         """Return this as plain values."""

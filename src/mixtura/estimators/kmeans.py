@@ -34,6 +34,7 @@ from mixtura.kernels.threads import using_threads
 from mixtura.model import Posterior, Source
 from mixtura.models import kmeans
 from mixtura.models.kmeans import KMeansParams, Lloyd
+from mixtura.result import Agreement
 from mixtura.sinks import open_sink
 from mixtura.sources.arrays import ArraySource
 
@@ -79,8 +80,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
     converged_ : bool
         Whether the fit ended by itself, not at a limit.
     result_ : EMResult
-        How the fit went; ``result_.objective`` is minus the inertia after each update, and ``result_.events`` tell of
-        clusters that lost all rows.
+        How the fit went; ``result_.objective`` is minus the inertia after each update, ``result_.events`` tell of
+        clusters that lost all rows, and ``result_.agreement`` how many restarts came to the least inertia.
     n_features_in_, feature_names_in_, model_, params_
         As in `GaussianMixture`.
 
@@ -194,7 +195,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
                 checkpoint=checkpoint,
             )
             tell_restarts(results)
-            self._publish(model, highest(results))
+            best = highest(results)
+            resolved = self.tol * abs(best.loglik) / best.weight  # `tol` is a share of the variance
+            self._publish(model, replace(best, agreement=Agreement.among(results, resolved)))
             if isinstance(source, ArraySource):
                 self.labels_ = self._posterior(source, "labels").labels
 

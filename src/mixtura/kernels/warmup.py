@@ -8,6 +8,7 @@ import numpy as np
 
 from mixtura.grid import Chunk
 from mixtura.kernels import (
+    apart,
     gamma,
     gaussian_diag,
     gaussian_full,
@@ -42,6 +43,7 @@ def warm_up() -> Iterator[str]:
         yield name
     list(nearest.e_blocks(Chunk(x), *frame, unit))
     nearest.assign_rows(x, *frame, unit, wanted="labels")
+    apart.shortening(x)(np.zeros(len(x)), unit)
     yield "k-means"
     components = (*frame, np.eye(d)[None], unit, peaks, np.zeros(d))
     list(gaussian_missing.e_blocks(Chunk(x), unit, 1, *components))
