@@ -611,7 +611,7 @@ def test_warmup(run, monkeypatch):
     assert (code, err) == (0, "")
     report = json.loads(out)
     assert list(report["seconds"]) == [
-        "diag, spherical, one column", "full", "full, many columns", "tied", "k-means",
+        "diag, one column", "spherical", "full", "full, many columns", "tied", "k-means",
         "values missing", "cells of one column", "hidden Markov chains", "counts, categories, waiting times",
         "gamma", "student t",
     ]  # fmt: skip

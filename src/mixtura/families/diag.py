@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -194,9 +194,26 @@ class Spherical(Diag):
     def identity(self, k: int, d: int) -> FloatArray:
         return np.ones(k)
 
+    def moments(self, z: FloatArray, resp: FloatArray, pivot: FloatArray) -> Moments:
+        return _traced(super().moments(z, resp, pivot))
+
+    def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> Moments:
+        return _traced(super().expected(counts, covariances, shift))
+
+    def gather(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return _traced(super().gather(s0, s1, s2))
+
+    def from_second(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
+        return _traced(super().from_second(s0, s1, s2))
+
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
-        mean: FloatArray = super().estimate(sums, pivot, shift, old[:, None]).mean(axis=1)
-        return mean
+        variance: FloatArray = ratio(sums.s2 / shift.shape[1], sums.s0, old) - (shift**2).mean(axis=1)
+        return variance
+
+    def complete(self, sums: Moments, pivot: FloatArray, completion: Completion) -> Moments:
+        columns = replace(sums, s2=np.zeros_like(sums.s1))  # of the observed ones, only the sum is known
+        completed = _traced(super().complete(columns, pivot, completion))
+        return replace(completed, s2=completed.s2 + sums.s2)
 
     def scatter(self, counts: FloatArray, gaps: FloatArray) -> FloatArray:
         mean: FloatArray = super().scatter(counts, gaps).mean(axis=1)
@@ -260,11 +277,22 @@ class Spherical(Diag):
     def expand(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
         return covariances[:, None, None] * np.eye(d)
 
-    def kernel_factors(self, factors: FloatArray, k: int, d: int) -> FloatArray:
-        return np.repeat(factors[:, None], d, axis=1)
+    def kernel(self, d: int) -> Any:
+        from mixtura.kernels import gaussian_spherical
+
+        return gaussian_spherical
+
+    def unpack(self, sums: FloatArray, k: int, d: int) -> Moments:
+        s0, s1, s2 = split(sums, (k,), (k, d), (k,))
+        return Moments(s0=s0, s1=s1, s2=s2)
 
     def n_parameters(self, k: int, d: int) -> int:
         return k
+
+
+def _traced(sums: Moments) -> Moments:
+    """Add the second moments of the columns."""
+    return replace(sums, s2=sums.s2.sum(axis=1))
 
 
 def _positive(values: FloatArray) -> FloatArray:

@@ -142,9 +142,13 @@ class StudentT(Composed[StudentTParams]):
 
         k, d = theta.normal.means.shape
         for node, sums in student_t.e_blocks(chunk, theta.normal.pivot, *self._kernel_density(log_weights, theta)):
-            s0, logs = split(sums[2:], (k,), (k,))
-            moments = self.covariance.unpack(sums[2 + 2 * k :], k, d)
-            yield node, float(sums[0]), float(sums[1]), StudentTSums(s0=s0, moments=moments, logs=logs)
+            s0, logs, *moments = split(sums[2:], (k,), (k,), (k,), (k, d), (len(sums) - 2 - 3 * k - k * d,))
+            yield (
+                node,
+                float(sums[0]),
+                float(sums[1]),
+                StudentTSums(s0=s0, moments=self.covariance.from_second(*moments), logs=logs),
+            )
 
     def posterior_rows(self, log_weights: FloatArray, theta: StudentTParams, x: Array, wanted: Wanted) -> Posterior:
         """Run the compiled kernel of the posterior over rows."""

@@ -14,6 +14,7 @@ from mixtura.kernels import (
     gaussian_full,
     gaussian_missing,
     gaussian_narrow,
+    gaussian_spherical,
     gaussian_tied,
     linear,
     markov,
@@ -31,7 +32,8 @@ def warm_up() -> Iterator[str]:
     d = 2
     x, unit, frame, peaks = np.zeros((8, d)), np.ones((1, d)), (np.zeros(d), np.ones(d)), np.zeros(1)
     kernels = {
-        "diag, spherical, one column": (gaussian_diag, unit),
+        "diag, one column": (gaussian_diag, unit),
+        "spherical": (gaussian_spherical, np.ones(1)),
         "full": (gaussian_narrow, np.eye(d)[None]),
         "full, many columns": (gaussian_full, np.eye(d)[None]),
         "tied": (gaussian_tied, np.eye(d)),

@@ -1,0 +1,223 @@
+"""Gaussian mixtures with spherical covariances.
+
+A squared distance is found without its scale, which then multiplies it once; and about the means, it is the second
+moment too. Vectors run over the rows of a tile throughout. Formulas E1, E5 and S1 to S3 of docs/formulas.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mixtura._types import Array, FloatArray, IntArray, Wanted
+from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels.posterior import write_posterior
+from mixtura.kernels.run import map_rows, sum_blocks
+from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
+from mixtura.kernels.tile import (
+    LOG4_E,
+    ROOT_HALF_LOG4_E,
+    TILE,
+    VECTOR,
+    ZERO,
+    clear,
+    constant,
+    fetch,
+    fill,
+    fill_weights,
+    fold,
+    held,
+    log_likelihood,
+    normalize,
+    padded,
+    part,
+    room,
+    softmax,
+    total,
+    up_to,
+    write_row,
+)
+from mixtura.stats import Node
+
+PAIR = 2  # columns that are added up together
+
+
+@jit
+def squared_distances(
+    zt: FloatArray,  # IN (d8, TILE)
+    points: FloatArray,  # IN (k, >= d)
+    d: int,
+    ahead: FloatArray,  # IN rows to be fetched
+    squares: FloatArray,  # OUT (k, TILE)
+) -> None:
+    """Write |z - point|^2, four vectors of rows at a time."""
+    at, size = ZERO, part(ahead, points.shape[0] * TILE // 32)
+    for s in range(0, TILE, 32):
+        for k in range(points.shape[0]):
+            q0 = q1 = q2 = q3 = splat(0.0)
+            for j in range(d):
+                point = splat(points[k, j])
+                y0, y1 = load(zt, j, s) - point, load(zt, j, s + 8) - point
+                y2, y3 = load(zt, j, s + 16) - point, load(zt, j, s + 24) - point
+                q0, q1, q2, q3 = fma(y0, y0, q0), fma(y1, y1, q1), fma(y2, y2, q2), fma(y3, y3, q3)
+            at = fetch(ahead, at, size)
+            store(squares, k, s, q0)
+            store(squares, k, s + 8, q1)
+            store(squares, k, s + 16, q2)
+            store(squares, k, s + 24, q3)
+
+
+@jit
+def log_densities(
+    squares: FloatArray,  # IN (k, TILE)
+    precisions: FloatArray,  # IN (k,)
+    peaks: FloatArray,  # IN (k,)
+    joint: FloatArray,  # OUT (k, TILE); may be `squares`
+) -> None:
+    """Write peak - precision |z - mean|^2."""
+    for k in range(squares.shape[0]):
+        precision, peak = splat(precisions[k]), splat(peaks[k])
+        for s in range(0, TILE, 8):
+            store(joint, k, s, fnma(precision, load(squares, k, s), peak))
+
+
+@jit
+def add_moments(
+    zt: FloatArray,  # IN (>= dp, TILE)
+    resp: FloatArray,  # IN (k, TILE)
+    squares: FloatArray,  # IN (k, TILE) |z - p|^2
+    pivot: FloatArray,  # IN (k, dp)
+    c1: FloatArray,  # IN OUT (dp k, 8)
+    c2: FloatArray,  # IN OUT (k, 8)
+) -> None:
+    """Add r (z - p) and r |z - p|^2, lane by lane; two columns at a time share the responsibilities."""
+    n, dp = pivot.shape
+    for j in range(0, dp, PAIR):
+        for k in range(n):
+            at, other = j * n + k, (j + 1) * n + k
+            p, q = splat(pivot[k, j]), splat(pivot[k, j + 1])
+            first, other_first = load(c1, at, 0), load(c1, other, 0)
+            for s in range(0, TILE, 8):
+                r = load(resp, k, s)
+                first = fma(r, load(zt, j, s) - p, first)
+                other_first = fma(r, load(zt, j + 1, s) - q, other_first)
+            store(c1, at, 0, first)
+            store(c1, other, 0, other_first)
+    for k in range(n):
+        second, zero = load(c2, k, 0), splat(0.0)
+        for s in range(0, TILE, 8):
+            r = load(resp, k, s)
+            second = fma(r, select(r, load(squares, k, s), zero), second)  # 0 times a square that is infinite is 0
+        store(c2, k, 0, second)
+
+
+@entry_jit
+def e_step(
+    x: FloatArray,  # IN (n, d)
+    weight: FloatArray,  # IN (n,) or (0,)
+    cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    means: FloatArray,  # IN (k, d)
+    precisions: FloatArray,  # IN (k,)
+    peaks: FloatArray,  # IN (k,)
+    pivot: FloatArray,  # IN (k, dp)
+    moved: bool,  # whether these are other points than the means
+    sums: FloatArray,  # TMP (levels, size): see `fold`
+    out: FloatArray,  # OUT (m, size)
+) -> None:
+    """Write log-likelihood, weight and moments of each subtree of blocks."""
+    d = x.shape[1]
+    k, dp = pivot.shape
+    d8 = (d + 7) // 8 * 8
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
+    tiles = room(2 * k + 3, TILE)
+    joint, squares, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k :]
+    top, density, w = lines[0], lines[1], lines[2]
+    c0, c1, c2 = room(k, VECTOR), room(dp * k, VECTOR), room(k, VECTOR)
+    for m in range(out.shape[0]):
+        for b in range(cuts[m], cuts[m + 1]):
+            clear(c0)
+            clear(c1)
+            clear(c2)
+            loglik, weights = splat(0.0), splat(0.0)
+            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            for row in range(b * BLOCK_ROWS, stop, TILE):
+                count = min(TILE, stop - row)
+                even = fill_weights(weight, row, count, w)
+                fill(x, row, count, shift, scale, no_rows, zt)
+                ahead = x[row + TILE : row + 2 * TILE]
+                squared_distances(zt, means, d, ahead, squares)
+                log_densities(squares, precisions, peaks, joint)
+                softmax(joint, top, density)
+                loglik = loglik + log_likelihood(top, density, w, even)
+                weights = weights + total(w)
+                normalize(joint, density, w, c0)
+                if moved:
+                    squared_distances(zt, pivot, d, ahead, squares)
+                add_moments(zt, joint, squares, pivot, c1, c2)
+            mine = sums[held(b - cuts[m])]
+            mine[0], mine[1] = hsum(loglik), hsum(weights)
+            first, second = 2 + k, 2 + k + k * d
+            for i in range(k):
+                mine[2 + i] = hsum(load(c0, i, 0))
+                mine[second + i] = hsum(load(c2, i, 0))
+                for j in range(d):
+                    mine[first + i * d + j] = hsum(load(c1, j * k + i, 0))
+            fold(sums, b + 1 - cuts[m])
+        write_row(sums, out, m)
+
+
+@entry_jit
+def posterior(
+    x: FloatArray,  # IN (n, d)
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    means: FloatArray,  # IN (k, d)
+    precisions: FloatArray,  # IN (k,)
+    peaks: FloatArray,  # IN (k,)
+    loglik: FloatArray,  # OUT (n,) or (0,)
+    labels: IntArray,  # OUT (n,)
+    resp: FloatArray,  # OUT (n, k) or (0, k)
+) -> None:
+    """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
+    k, d = means.shape
+    d8 = (d + 7) // 8 * 8
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
+    tiles = room(k + 2, TILE)
+    joint, lines = tiles[:k], tiles[k:]
+    top, density = lines[0], lines[1]
+    for row in range(0, x.shape[0], TILE):
+        count = min(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, no_rows, zt)
+        ahead = x[row + TILE : row + 2 * TILE]
+        squared_distances(zt, means, d, ahead, joint)
+        log_densities(joint, precisions, peaks, joint)
+        write_posterior(joint, top, density, row, count, loglik, labels, resp)
+
+
+def e_blocks(
+    chunk: Chunk, pivot: FloatArray, _least: FloatArray, *density: FloatArray
+) -> Iterator[tuple[Node, FloatArray]]:
+    """Yield log-likelihood, weight and moments of the subtrees of a chunk; `density` as for `pack`.
+
+    No row is left out: that would not pay here.
+    """
+    k, d = pivot.shape
+    centre, moved = padded(pivot, up_to(PAIR, d)), not np.array_equal(pivot, density[2])
+    return sum_blocks(e_step, chunk, 2 + k * (2 + d), k * (8 * d + 100), *pack(*density), centre, moved)
+
+
+def posterior_rows(x: Array, *density: FloatArray, wanted: Wanted) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return log-densities, labels and responsibilities of rows, as far as wanted; `density` as for `pack`."""
+    k, d = density[2].shape
+    return map_rows(posterior, x, k, k * (3 * d + 100), *pack(*density), wanted=wanted)
+
+
+def pack(
+    shift: FloatArray, scale: FloatArray, means: FloatArray, factors: FloatArray, peaks: FloatArray
+) -> tuple[FloatArray, ...]:
+    """Return the parameters of densities as kernels take them; a factor (k,) is one over a standard deviation."""
+    return tuple(constant(a) for a in (shift, scale, means, (factors * ROOT_HALF_LOG4_E) ** 2, peaks * LOG4_E))
