@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -170,3 +171,24 @@ def test_an_empty_component_and_a_hopeless_row_of_no_weight_add_nothing(name, d)
         assert found.components.s0[1] == 0.0
         assert all(np.isfinite(leaf).all() for leaf in leaves(found) if leaf.dtype.kind == "f")
     np.testing.assert_allclose(stats[0].loglik, stats[1].loglik, rtol=1e-13)
+
+
+@pytest.mark.parametrize("about", ["means", "other points"])
+@pytest.mark.parametrize("d", [1, 3, 8])
+def test_spherical_second_moments_keep_their_digits_where_clusters_are_narrow_and_far_apart(d, about):
+    rng = np.random.default_rng(d)
+    k, n, sigma = 3, 400, 1e-5
+    label = rng.integers(0, k, n)
+    x = 1e4 * rng.normal(size=(k, d))[label] + sigma * rng.normal(size=(n, d))
+    family = Gaussian(Spherical())
+    found = init.survey(ArraySource(x), family)
+    blank = family.blank(family.frame(found.low, found.high, found.centre), k)
+    resp = np.eye(k)[label]
+    params, _ = Mixture(family, k).from_resp(blank, x, resp)
+    theta = params.components
+    if about == "other points":
+        theta = replace(theta, pivot=theta.means + 0.5 / theta.factors[:, None])
+    sums = _fold(Mixture(family, k), replace(params, components=theta), Chunk(x), True).components
+    gaps = theta.frame.enter(x).astype(np.longdouble)[:, None, :] - theta.pivot
+    expected = (resp[:, :, None] * gaps**2).sum(axis=(0, 2))
+    np.testing.assert_allclose(sums.s2, expected.astype(float), rtol=1e-14)
