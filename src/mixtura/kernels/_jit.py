@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numba
 from numba.core.registry import CPUDispatcher
 
+from mixtura.kernels._part import PartCompiler
 from mixtura.kernels.cache import KernelCache
 
 __all__ = ["CHECK_BOUNDS", "entry_jit", "inline_jit", "jit"]
@@ -35,7 +36,7 @@ _OPTIONS: dict[str, Any] = {
     "boundscheck": CHECK_BOUNDS or None,
     "no_cfunc_wrapper": True,  # C does not call us
 }
-_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}  # nor Python: that saves a fifth of compile time
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "pipeline_class": PartCompiler}  # nor Python
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -16,6 +16,7 @@ from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
+from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, fnma, hsum, load, log, splat, store, vmax
 from mixtura.kernels.tile import (
@@ -31,7 +32,6 @@ from mixtura.kernels.tile import (
     held,
     log_likelihood,
     normalize,
-    room,
     softmax,
     total,
     write_row,
@@ -108,7 +108,7 @@ def e_step(
 ) -> None:
     """Write log-likelihood, weight, counts and both sums of each subtree of blocks."""
     k, d = shapes.shape
-    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), np.zeros(d)
+    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
     tiles, gaps = room(k + 4, TILE), room(k * d, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w, base = lines[0], lines[1], lines[2], lines[3]
@@ -155,7 +155,7 @@ def posterior(
 ) -> None:
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, d = shapes.shape
-    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), np.zeros(d)
+    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
     tiles, gaps = room(k + 3, TILE), room(k * d, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, base = lines[0], lines[1], lines[2]

@@ -24,6 +24,7 @@ from mixtura.kernels.panel import (
     store_panel,
 )
 from mixtura.kernels.posterior import write_posterior
+from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.screen import bound, promising, screened_log_densities
 from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
@@ -41,7 +42,6 @@ from mixtura.kernels.tile import (
     log_likelihood,
     normalize_roots,
     padded,
-    room,
     softmax,
     total,
     up_to,
@@ -224,7 +224,7 @@ def e_step(
     height_z = d8 // 8 * TILE
     both, zt = room(2 * height_z + APART, VECTOR), room(d8, TILE)
     zr, rows = both[:height_z], both[height_z + APART :]
-    tiles, chosen = room(2 * k + 4, TILE), np.zeros(TILE + 8, np.int64)
+    tiles, chosen = room(2 * k + 4, TILE), room(TILE + VECTOR, np.int64)
     joint, bounds, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k :]
     top, density, w, root = lines[0], lines[1], lines[2], lines[3]
     zc, c0, c1, c2 = room(d8, VECTOR), room(k, VECTOR), room(k, d8), room(k * height(d8), VECTOR)

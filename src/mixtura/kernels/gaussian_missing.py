@@ -33,6 +33,7 @@ from mixtura.kernels.patterns import (
     place,
 )
 from mixtura.kernels.posterior import write_posterior
+from mixtura.kernels.room import room
 from mixtura.kernels.run import fill_rows, map_rows, sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import (
@@ -46,7 +47,6 @@ from mixtura.kernels.tile import (
     log_likelihood,
     normalize,
     padded,
-    room,
     softmax,
     total,
     up_to,

@@ -11,6 +11,7 @@ from mixtura._types import FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.gaussian_full import posterior_rows
+from mixtura.kernels.room import room
 from mixtura.kernels.run import sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import (
@@ -25,7 +26,6 @@ from mixtura.kernels.tile import (
     log_likelihood,
     normalize,
     padded,
-    room,
     softmax,
     total,
     up_to,

@@ -17,6 +17,7 @@ from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.gaussian_narrow import add_moments as add_scatter
 from mixtura.kernels.panel import store_panel
 from mixtura.kernels.posterior import write_posterior
+from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
@@ -34,7 +35,6 @@ from mixtura.kernels.tile import (
     normalize,
     padded,
     part,
-    room,
     softmax,
     total,
     up_to,
@@ -205,7 +205,7 @@ def posterior(
     k, dp = offsets.shape
     d8 = (x.shape[1] + 7) // 8 * 8
     no_rows, zt, yt = room(ZERO, VECTOR), room(d8, TILE), room(dp, TILE)
-    tiles, origin = room(k + 2, TILE), np.zeros((1, dp))
+    tiles, origin = room(k + 2, TILE), room(1, dp)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):

@@ -17,6 +17,7 @@ from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.layout import CATEGORY, COUNT, POSITIVE, Layout
 from mixtura.kernels.posterior import write_posterior
+from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, hsum, load, select, splat, store, vsqrt
 from mixtura.kernels.tile import (
@@ -32,7 +33,6 @@ from mixtura.kernels.tile import (
     held,
     log_likelihood,
     normalize,
-    room,
     softmax,
     total,
     write_row,
@@ -190,7 +190,7 @@ def e_step(
     """Write log-likelihood, weight, counts and sums of features of each subtree of blocks."""
     k, m = coefficients.shape
     d = x.shape[1]
-    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), np.zeros(d)
+    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
     features, tiles = room(m, TILE), room(k + 4, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w, base = lines[0], lines[1], lines[2], lines[3]
@@ -241,7 +241,7 @@ def posterior(
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, m = coefficients.shape
     d = x.shape[1]
-    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), np.zeros(d)
+    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
     features, tiles = room(m, TILE), room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, base = lines[0], lines[1], lines[2]

@@ -17,6 +17,7 @@ from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.contest import STANDING, contest
 from mixtura.kernels.panel import ACCUMULATORS, Shape, flip, load_strip, outer, spread, store_panel
+from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.screen import append
 from mixtura.kernels.simd import (
@@ -45,7 +46,6 @@ from mixtura.kernels.tile import (
     fold,
     held,
     padded,
-    room,
     up_to,
     write_row,
 )
@@ -55,6 +55,7 @@ SINGLE = np.float32
 GROUP = Shape(4, ACCUMULATORS // 2)  # centers by rows: a vector of float32 takes half a register
 PLACES, PLACE = Shape(STANDING, GROUP.vectors), Shape(STANDING, 1)
 NOBODY = -1.0  # the name of the center of a row in which there is a NaN
+APART: Any = np.int64(2)  # rows of a tile between what is read and what is written, lest one seem to be the other
 SKEW = 2 * VECTOR  # by so many numbers longer than a tile, columns do not fall on one set of the cache
 DOUBT = SINGLE(8 * np.finfo(SINGLE).eps)  # times d + 6: what two scores may err together, of |z|^2 - score (formula K7)
 TINY = SINGLE(1e-33)  # what they may err where numbers are too small for float32
@@ -90,14 +91,14 @@ class Work(NamedTuple):
 def workspace(known: Known) -> Work:
     """Return room for the work on a tile."""
     d8 = known.centers.shape[1]
-    nobody, names = np.empty(known.nobody.shape[0]), np.empty(known.names.shape[0])
+    nobody, names = room(known.nobody.shape[0]), room(known.names.shape[0])
     nobody[:] = known.nobody
     names[:] = known.names
     return Work(
-        np.zeros((d8, TILE + SKEW), np.float32),
-        np.zeros(TILE, np.float32),
-        np.zeros((STANDING, TILE), np.float32),
-        np.zeros(TILE + VECTOR, np.int64),
+        room(d8, TILE + SKEW, np.float32),
+        room(TILE, np.float32),
+        room(APART + STANDING, TILE, np.float32)[APART:],
+        room(TILE + VECTOR, np.int64),
         room(d8, VECTOR),
         room(STANDING, VECTOR),
         nobody,
@@ -170,7 +171,7 @@ def choose_doubtful(squares: Array, places: Array, d: int, chosen: IntArray) -> 
 def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
     """Name the nearest center of the chosen rows by differences, eight rows at a time."""
     frame, centers, chosen, few, found = known.frame, known.centers, work.chosen, work.few, work.found
-    far, origin, last = splat(HORIZON), np.zeros(centers.shape[1]), centers.shape[0] - 1
+    far, origin, last = splat(HORIZON), room(centers.shape[1]), centers.shape[0] - 1
     for c in range(0, count, 8):
         for j in range(0, centers.shape[1], 8):
             rows = (
@@ -282,8 +283,8 @@ def e_step(
     """Write inertia, weight, counts, sums and squares of each subtree of blocks."""
     (n, d), (k, d8) = x.shape, centers.shape
     known = Known(near, frame, centers, products, offsets, nobody, names)
-    work, w = workspace(known), room(1, TILE)[0]
-    numbers, last = x.reshape(n * d), np.zeros(TILE * d + VECTOR, x.dtype)
+    work, w = workspace(known), room(TILE)
+    numbers, last = x.reshape(n * d), room(TILE * d + VECTOR, x.dtype)
     c0, c1, c2, pivots, rest = room(1, k), room(k, d8), room(k, VECTOR), room(k, d8), room(k, d8)
     place(known, d, pivots, rest)
     for m in range(out.shape[0]):
@@ -337,7 +338,7 @@ def assign(
     """Write the nearest center of each row, `NOBODY` where there is a NaN, and the square of its distance if wanted."""
     n, d = x.shape
     known = Known(near, frame, centers, products, offsets, nobody, names)
-    work, numbers, last = workspace(known), x.reshape(n * d), np.zeros(TILE * d + VECTOR, x.dtype)
+    work, numbers, last = workspace(known), x.reshape(n * d), room(TILE * d + VECTOR, x.dtype)
     for row in range(0, n, TILE):
         count, start = min(TILE, n - row), row * d
         if is_whole(start, d, n * d):

@@ -23,7 +23,6 @@ from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, 
 TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1 and L2; a multiple of four vectors
 VECTOR: Any = np.int64(LANES)
 ZERO: Any = np.int64(0)
-PAGE: Any = np.int64(512)  # values in a page of memory
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
 LN4 = natural_log(4.0)
@@ -32,17 +31,6 @@ ROOT_HALF_LOG4_E = sqrt(LOG4_E / 2)  # a factor times this: -|y|^2 then is a log
 
 
 # -------------------------------------------------------------------------------- workspace
-
-
-@jit
-def room(rows: int, columns: int) -> FloatArray:
-    """Return zeros that start on a page: a vector that lies across two cache lines takes twice the time to load.
-
-    And what is read then never seems to be what was just written a whole number of pages away.
-    """
-    flat = np.zeros(rows * columns + PAGE)
-    skip = -(flat.ctypes.data // 8) % PAGE
-    return flat[skip : skip + rows * columns].reshape(rows, columns)
 
 
 @jit
