@@ -158,14 +158,12 @@ def test_what_is_not_forgotten_is_not_cut(transmat, impossible, cuts, monkeypatc
         assert_array_equal(ours, theirs)
 
 
-def test_one_direction_that_forgets_is_not_enough(cuts, monkeypatch):
-    # From state 0 all go to state 1 and stay. Where rows tell the second state, the chain forgets, but not backward.
-    density = np.where(np.arange(4000)[:, None] % 64 == 0, [1e-300, 1.0], [1.0, 1.0])
-    transmat = np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.0, 0.5, 0.5]])
-    density = np.column_stack([density, density[:, 1]])
-    cut, whole = both(density, np.array([0, 4000]), np.array([0.2, 0.4, 0.4]), transmat, monkeypatch)
-    assert cuts == [0, 0]
-    assert_allclose(cut[1], whole[1], rtol=1e-12)
+@pytest.mark.parametrize("told", [slice(0, 1024), slice(1024, 2048), slice(0, 2048)], ids=["before", "after", "both"])
+def test_a_cut_wants_rows_on_both_sides_that_tell_the_state(told, cuts, monkeypatch):
+    density, transmat = np.ones((2048, 2)), np.array([[0.999, 0.001], [0.002, 0.998]])
+    density[told] = np.random.default_rng(0).permutation([[1.0, 1e-3], [1e-3, 1.0]] * 1024)[told]
+    both(density, np.array([0, 2048]), np.array([0.5, 0.5]), transmat, monkeypatch)
+    assert cuts == [int(told == slice(0, 2048)), 0]
 
 
 def test_a_sequence_that_is_cut_and_wants_logarithms_is_in_none_of_the_sums(cuts, monkeypatch):
