@@ -14,6 +14,7 @@ from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
+from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
@@ -33,7 +34,6 @@ from mixtura.kernels.tile import (
     normalize,
     padded,
     part,
-    room,
     softmax,
     total,
     up_to,
