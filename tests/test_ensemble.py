@@ -1,5 +1,7 @@
 """Mixtures side by side: each is what it would be alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -132,3 +134,47 @@ def test_a_member_with_a_spike_comes_last_however_high_it_is(rng):
     heights = [fold_blocks(model, end, Chunk(rows), compiled=False).total().loglik for end in ends]
     assert heights[1] > heights[0] + 10, "the spike is no temptation: the test shows nothing"
     assert np.linalg.det(ends[0].components.covariances).min() > 1e-3
+
+
+@pytest.mark.parametrize("apart", [1e2, 1e5, 1e7, 1e9])
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
+def test_narrow_components_have_their_densities_and_moments(rng, structure, apart):
+    side = rng.integers(2, size=ROWS)
+    rows = rng.normal(size=(ROWS, 2)) @ [[1.0, 0.6], [0.0, 0.8]] + apart * side[:, None]
+    family = Gaussian(structure)
+    model, found = Mixture(family, 2), init.survey(ArraySource(rows), family)
+    resp = np.eye(2)[side]
+    alone, events = model.from_resp(init.blank(model, found), rows, resp)
+    assert not events
+    ensemble = Ensemble.of(model)
+    together = ensemble.join([alone, alone])
+    by_products = not together.components.pivot.any()
+    assert by_products == (apart <= 1e5), "the test shows only one of the two ways"
+    density = ensemble.family.log_density(together.components, rows)
+    expected = np.tile(family.log_density(alone.components, rows), 2)
+    near = expected > expected.max() - 50
+    np.testing.assert_allclose(density[near], expected[near], atol=1e-4)
+    sums = fold_blocks(ensemble, together, Chunk(rows), compiled=False).total()
+    for member in ensemble.split(ensemble.m_step(sums, together)[0]):
+        np.testing.assert_allclose(member.components.covariances, alone.components.covariances, rtol=1e-3)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
+def test_a_pass_that_lost_digits_is_made_again(rng, structure):
+    """Wide components meet rows in two narrow clusters: moments about the centre do not carry their width."""
+    side = rng.integers(2, size=ROWS)
+    rows = rng.normal(size=(ROWS, 2)) + 1e9 * side[:, None]
+    family = Gaussian(structure)
+    model, found = Mixture(family, 2), init.survey(ArraySource(rows), family)
+    alone, _ = model.from_resp(init.blank(model, found), rows, np.eye(2)[side])
+    wide, _ = family._assemble(alone.components, alone.components.means, 1e-3 * family.covariance.identity(2, 2))
+    ensemble = Ensemble.of(model)
+    start = ensemble.join([replace(alone, components=wide)] * 2)
+    assert not start.components.pivot.any()
+    stats = fold_blocks(ensemble, start, Chunk(rows), compiled=False).total()
+    again = ensemble.refine(stats, start)
+    assert again is not None
+    stats = fold_blocks(ensemble, again, Chunk(rows), compiled=False).total()
+    assert ensemble.refine(stats, again) is None
+    for member in ensemble.split(ensemble.m_step(stats, again)[0]):
+        np.testing.assert_allclose(member.components.covariances, alone.components.covariances, rtol=1e-3)

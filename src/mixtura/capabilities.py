@@ -13,7 +13,7 @@ import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.exceptions import InformationError
-from mixtura.model import Event
+from mixtura.model import Event, Family
 
 T = TypeVar("T")
 
@@ -141,11 +141,15 @@ class Divisible(Protocol[T]):
 class Stackable(Protocol[T]):
     """What a family offers beyond `Family` if one call can serve the components of several mixtures."""
 
-    def stacked(self, k: int, /) -> Any:
+    def stacked(self, k: int, /) -> Stacked[T] | None:
         """Return the family of the components of several mixtures of k, or None if there is none for this one."""
 
-    def stack(self, members: Sequence[T], /) -> T:
-        """Return the components of several mixtures as those of the family that `stacked` returns."""
 
-    def unstack(self, theta: T, k: int, /) -> list[T]:
-        """Return the components of each of the mixtures of k that were stacked."""
+class Stacked(Family[T, Any], Protocol[T]):
+    """That family."""
+
+    def stack(self, members: Sequence[T], /) -> T:
+        """Return the components of several mixtures as those of this family."""
+
+    def unstack(self, theta: T, /) -> list[T]:
+        """Return the components of each of the mixtures that were stacked."""

@@ -16,6 +16,7 @@ import numpy as np
 from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent, Plain
+from mixtura.blas import one_thread
 from mixtura.em import EMResult, drive, evaluate, unobserved
 from mixtura.init import Starts, Survey, comparable, fill_in, from_points, sample_size
 from mixtura.model import Model, Source
@@ -101,7 +102,7 @@ def search(
     seeds = few.thinned(fewest).filled(found)
     # A kernel that all rows repay is compiled anyway: it runs on the sample as well.
     eager = replace(model, patience=model.patience * max(1, source.n_rows // size))
-    with unobserved():
+    with unobserved(), one_thread():
         starts, ends, stages = _begin(eager, found, few, seeds, n, rng, tol=tol, ascent=ascent)
         for stage in [*stages, _Stage(many, n, max(FINER * tol, FINEST), LONG, ascent)]:
             least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))

@@ -146,12 +146,12 @@ class Covariance(ABC, Generic[M]):
         """Return the structure of the components of several mixtures of k."""
         return self
 
-    def stack(self, members: Sequence[FloatArray], k: int) -> FloatArray:
-        """Return the covariances or factors of several mixtures of k in the shape of that structure."""
+    def stack(self, members: Sequence[FloatArray]) -> FloatArray:
+        """Return covariances or factors of several mixtures in the shape of this structure, which they share."""
         return np.concatenate(members)
 
     def unstack(self, stack: FloatArray, k: int) -> list[FloatArray]:
-        """Return those of each mixture."""
+        """Return those of each mixture of k."""
         return np.split(stack, len(stack) // k)
 
     @abstractmethod

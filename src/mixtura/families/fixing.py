@@ -28,9 +28,8 @@ class FixedGaussian(Gaussian):
     fixed_means: tuple[int, ...] = ()
     fixed_covariances: tuple[int, ...] = ()
 
-    def stacked(self, k: int) -> Gaussian | None:
+    def stacked(self, k: int) -> None:
         """Return None: which components are fixed goes by their numbers."""
-        return None
 
     def for_missing(self) -> FixedGaussian:
         """Return the family of the same components for rows that may lack values (NaN)."""

@@ -308,15 +308,9 @@ class Tied(_Matrices[PooledMoments]):
         return matrices
 
     def stacked(self, k: int) -> Covariance[Any]:
-        from mixtura.families.grouped import Grouped  # it is built on `Full`
+        from mixtura.families.stacked import Grouped  # it is built on `Full`
 
         return Grouped(size=k)
-
-    def stack(self, members: Sequence[FloatArray], k: int) -> FloatArray:
-        return np.repeat(np.stack(members), k, axis=0)
-
-    def unstack(self, stack: FloatArray, k: int) -> list[FloatArray]:
-        return list(stack[::k])
 
     def squared_distance(self, factors: FloatArray, means: FloatArray, z: FloatArray) -> FloatArray:
         return as_columns(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from math import log, pi
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from mixtura.frame import EPS, HORIZON, Frame
 from mixtura.grid import Chunk
 from mixtura.model import LEBESGUE, Event, EventKind, Posterior, States
 from mixtura.stats import Node, Sums
+
+if TYPE_CHECKING:
+    from mixtura.families.stacked import StackedGaussian
 
 LOG_2PI = log(2 * pi)
 DIGITS_LOST = 1e-10  # most relative error that a pivot far from the new mean may bring to a variance
@@ -76,6 +79,7 @@ class Gaussian(GaussianPieces, GaussianInformation):
     support: ClassVar[str] = "finite numbers"
     measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[GaussianParams]] = GaussianParams
+    digits_lost: ClassVar[float] = DIGITS_LOST
 
     def __post_init__(self) -> None:
         if not isinstance(self.covariance, Covariance):
@@ -264,7 +268,7 @@ class Gaussian(GaussianPieces, GaussianInformation):
         shift, covariances = self._estimate(sums, theta)
         _, covariances = self._regularize(theta, sums.s0, shift, covariances)
         least = np.maximum(self.covariance.variances(covariances, *shift.shape), theta.frame.floor**2)
-        if (EPS * shift**2 <= DIGITS_LOST * least).all():
+        if (EPS * shift**2 <= self.digits_lost * least).all():
             return None
         return replace(theta, pivot=theta.pivot + shift)
 
@@ -352,11 +356,14 @@ class Gaussian(GaussianPieces, GaussianInformation):
         factors = self.covariance.scale_factors(factors, 1 / theta.frame.scale)
         return replace(theta, factors=factors, covariances=self.covariance.invert(factors))
 
-    def stacked(self, k: int) -> Gaussian | None:
+    def stacked(self, k: int) -> StackedGaussian | None:
         """Return the family of the components of several mixtures of k; None where k decides what the prior is."""
+        from mixtura.families.stacked import StackedGaussian  # it is built on this one
+
         if not isinstance(self.prior, Spread | None):
             return None
-        return replace(self, covariance=self.covariance.stacked(k))
+        covariance = self.covariance.stacked(k)
+        return StackedGaussian(covariance=covariance, reg_covar=self.reg_covar, prior=self.prior, size=k)
 
     def suspects(self, theta: GaussianParams, counts: FloatArray) -> list[Event]:
         """Return an event for each component that is likely to be spurious (formula C2)."""

@@ -1,8 +1,7 @@
-"""Gaussian components taken apart and put together: some of them, some of their columns, halves, stacks."""
+"""Gaussian components taken apart and put together: some of them, some of their columns, halves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import sqrt
 from typing import TYPE_CHECKING, Any
@@ -37,31 +36,6 @@ class GaussianPieces:
             factors=self.covariance.take(theta.factors, components),
             pivot=theta.pivot[components],
         )
-
-    def stack(self, members: Sequence[GaussianParams]) -> GaussianParams:
-        """Return the components of several mixtures, of one frame, as those of the family that `stacked` returns."""
-        first, k = members[0], len(members[0].means)
-        return replace(
-            first,
-            means=np.concatenate([theta.means for theta in members]),
-            covariances=self.covariance.stack([theta.covariances for theta in members], k),
-            factors=self.covariance.stack([theta.factors for theta in members], k),
-            pivot=np.concatenate([theta.pivot for theta in members]),
-        )
-
-    def unstack(self, theta: GaussianParams, k: int) -> list[GaussianParams]:
-        """Return the components of each of the mixtures of k that were stacked."""
-        parts = zip(
-            theta.means.reshape(-1, k, theta.means.shape[1]),
-            self.covariance.unstack(theta.covariances, k),
-            self.covariance.unstack(theta.factors, k),
-            theta.pivot.reshape(-1, k, theta.means.shape[1]),
-            strict=True,
-        )
-        return [
-            replace(theta, means=means, covariances=covariances, factors=factors, pivot=pivot)
-            for means, covariances, factors, pivot in parts
-        ]
 
     def spread(self, theta: GaussianParams) -> FloatArray:
         """Return the largest eigenvalue of each covariance in the frame, (k,)."""

@@ -52,9 +52,8 @@ class IncompleteGaussian(Gaussian):
         """Tell which values (n, d) a component can yield; one that is missing is no obstacle."""
         return ~np.isinf(x)
 
-    def stacked(self, k: int) -> Gaussian | None:
+    def stacked(self, k: int) -> None:
         """Return None: patterns are many calls anyway."""
-        return None
 
     def for_missing(self) -> IncompleteGaussian:
         """Return this family."""

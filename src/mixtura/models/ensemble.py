@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from mixtura._types import FloatArray
-from mixtura.capabilities import Stackable
+from mixtura.capabilities import Stackable, Stacked
 from mixtura.grid import Chunk
-from mixtura.model import Event, Family
+from mixtura.model import Event
 from mixtura.models.mixture import Mixture, MixtureParams, weigh
 from mixtura.stats import Stats
 from mixtura.values import same_bits
@@ -38,12 +38,12 @@ class Ensemble(Generic[T]):
     ----------
     member : Mixture
         The model of each.
-    family : Family
+    family : Stacked
         That of the components of all.
     """
 
     member: Mixture[T]
-    family: Family[T, Any]
+    family: Stacked[T]
 
     @classmethod
     def of(cls, member: Mixture[T]) -> Ensemble[T] | None:
@@ -53,24 +53,20 @@ class Ensemble(Generic[T]):
 
     def join(self, members: Sequence[MixtureParams[T]]) -> MixtureParams[T]:
         """Return the parameters of mixtures as one."""
-        components = self._stackable.stack([params.components for params in members])
+        components = self.family.stack([params.components for params in members])
         return replace(members[0], weights=np.stack([params.weights for params in members]), components=components)
 
     def split(self, params: MixtureParams[T]) -> list[MixtureParams[T]]:
         """Return the parameters of each mixture."""
-        parts = self._stackable.unstack(params.components, self.member.n_components)
+        parts = self.family.unstack(params.components)
         return [
             replace(params, weights=weights, components=part)
             for weights, part in zip(params.weights, parts, strict=True)
         ]
 
-    @property
-    def _stackable(self) -> Stackable[T]:
-        return cast("Stackable[T]", self.member.family)
-
     def blank(self, member: T, n_members: int) -> T:
         """Return the components of so many mixtures that all have these."""
-        return self._stackable.stack([member] * n_members)
+        return self.family.stack([member] * n_members)
 
     def from_resp(self, blank: T, x: FloatArray, resp: FloatArray) -> tuple[MixtureParams[T], set[int]]:
         """Return the parameters that weighted responsibilities (n, r k) of rows imply, and which mixtures collapsed."""
