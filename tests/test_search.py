@@ -70,7 +70,7 @@ def test_several_starts_come_best_first():
     GaussianMixture(RINGS, n_init=4, random_state=0, callback=states.append).fit(x)
     begun = [s.objective for s in states if s.iteration == 0]
     assert len(begun) == 4
-    assert begun == sorted(begun, reverse=True)
+    assert (np.diff(begun) <= 1e-10 * abs(begun[0])).all()  # objectives that differ by rounding tie
 
 
 def test_counts_are_searched_as_well_and_one_component_needs_no_search():

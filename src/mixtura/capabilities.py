@@ -153,3 +153,9 @@ class Stacked(Family[T, Any], Protocol[T]):
 
     def unstack(self, theta: T, /) -> list[T]:
         """Return the components of each of the mixtures that were stacked."""
+
+    def take(self, theta: T, components: IntArray, /) -> T:
+        """Return the parameters of these components, in this order; one may be there twice."""
+
+    def distances(self, theta: T, /) -> FloatArray:
+        """Return the squared distances (k, k) between components, in units of their widths."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,10 @@ from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent, Plain
 from mixtura.blas import one_thread
-from mixtura.em import EMResult, drive, evaluate, unobserved
+from mixtura.em import EMResult, drive, unobserved
+from mixtura.generations import Candidate, children, ranked, run
 from mixtura.init import Starts, Survey, comparable, fill_in, from_points, sample_size
-from mixtura.model import Model, Source
+from mixtura.model import Source
 from mixtura.models.collapse import Floor
 from mixtura.models.ensemble import Ensemble
 from mixtura.models.mixture import Mixture, MixtureParams
@@ -42,10 +43,11 @@ EFFORT = 1 << 18  # values by components by candidates from which there are less
 FEWER, LEAST = 4, 8  # one in so many of the rows that candidates see is enough to start them from, or so many a value
 MORE = 8  # times as many rows go to the best of them
 LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the candidates see
+FIRST, LATER = 20, 12
+GENERATIONS, PARENTS, FEWER_BORN = 3, 3, 2
 SHORT, LONGER = 8, 22  # updates of the candidates, and of the better ones: ten alone are too few for the demo
 CLEAR = 5.0  # multiples of their tolerance, twice, by which the ends of the last runs are told apart
 LONG = 200  # most updates of the best ones
-TIED = 1e-10  # relative difference of objectives that may be rounding
 FINER, FINEST = 0.3, 1e-5  # of the fit's tolerance, and at least so much: its optimum is not that of all rows
 
 
@@ -108,7 +110,7 @@ def search(
             least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))
             rows = merge(ArraySource(*stage.sample), model.family)
             results = drive(rows, eager, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
-            ends = [result.params for result in _best(results, stage.kept)] or ends
+            ends = _ends(results)[: stage.kept] or ends
     return Starts((ends + starts)[:n], _agreement(results, max(tol, CLEAR * least)))
 
 
@@ -133,7 +135,25 @@ def _begin(
         starts = list(_candidates(model, found, seeds, max(MANY, CANDIDATES * n), rng))
         return starts, starts, [_Stage(few, 3 * n, tol, SHORT + LONGER, Plain())]
     starts = _together(ensemble, found, seeds, max(min(MOST, EFFORT // room), MANY, CANDIDATES * n), rng)
-    return starts, _abreast(ensemble, few, starts, tol)[: 3 * n], []
+    return starts, _evolve(ensemble, few, starts, 3 * n, rng, tol=tol) or starts, []
+
+
+def _evolve(
+    ensemble: Ensemble[Any],
+    sample: _Sample,
+    starts: list[MixtureParams[Any]],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    tol: float,
+) -> list[MixtureParams[Any]]:
+    """Return the best that short runs of EM find from all starts and from their children, the best first."""
+    rows = ArraySource(*sample)
+    found = ranked(run(ensemble, rows, ensemble.join(starts), tol=tol, max_iter=FIRST))
+    for _ in range(GENERATIONS if len(found) > 1 else 0):
+        born = children(ensemble, found[: max(2, len(starts) // PARENTS)], max(1, len(starts) // FEWER_BORN), rng)
+        found = ranked(found + run(ensemble, rows, born, tol=tol, max_iter=LATER))
+    return [one.params for one in found[:n]]
 
 
 def _together(
@@ -148,23 +168,6 @@ def _together(
     for i in collapsed:
         starts[i] = init.from_resp(ensemble.member, found, *sample, drawn[i])
     return starts
-
-
-def _abreast(
-    ensemble: Ensemble[Any], sample: _Sample, starts: list[MixtureParams[Any]], tol: float
-) -> list[MixtureParams[Any]]:
-    """Return where short runs of EM from all starts end, the best first, those with a collapsed component last."""
-    rows, member = ArraySource(*sample), ensemble.member
-    model = cast("Model[Any, Any]", ensemble)  # without what kernels, streams and checkpoints want
-    result = drive(rows, model, [ensemble.join(starts)], tol=tol, max_iter=SHORT + LONGER)[0]
-    if result.failed:
-        return starts
-    loglik, members = evaluate(rows, model, result.params).each, ensemble.split(result.params)
-    height = loglik + [member.log_prior(params) for params in members]
-    collapsed = {ensemble.member_of(event) for event in result.events}
-    below = _below(height)
-    usable = [i for i, params in enumerate(members) if (params.weights > 0).all()]
-    return [members[i] for i in sorted(usable, key=lambda i: (i in collapsed, below[i]))] or starts
 
 
 def _noise(model: Mixture[Any], params: MixtureParams[Any], m: int, n: int) -> float:
@@ -201,27 +204,12 @@ def _whitened(rows: FloatArray, weight: FloatArray) -> FloatArray:
 
 def _agreement(results: list[EMResult[MixtureParams[Any]]], tol: float) -> Agreement:
     """Return how far the last runs came to the same end; of a component that collapsed the height says nothing."""
-    usable = _best(results, len(results))
+    usable = [result for result in results if not result.failed and (result.params.weights > 0).all()]
     counted = [result for result in usable if not result.events] or usable
     return Agreement.among(counted, tol) if counted else ALONE
 
 
-def _best(results: list[EMResult[MixtureParams[Any]]], n: int) -> list[EMResult[MixtureParams[Any]]]:
-    """Return the results of the highest objectives, those with a collapsed component last.
-
-    Without the diverged, and without those with an empty component: that it became empty is for the fit to tell.
-    """
-    usable = [result for result in results if not result.failed and (result.params.weights > 0).all()]
-    below = _below(np.array([float(result.objective[-1]) for result in usable]))
-    order = sorted(range(len(usable)), key=lambda i: (bool(usable[i].events), below[i]))
-    return [usable[i] for i in order[:n]]
-
-
-def _below(heights: FloatArray) -> FloatArray:
-    """Return how far objectives are below the highest one, in units within which they tie.
-
-    Which of two is the higher by rounding alone would depend on the units of the data.
-    """
-    top = heights.max(initial=-np.inf)
-    below: FloatArray = np.round((top - heights) / (TIED * max(abs(top), 1.0)))
-    return below
+def _ends(results: list[EMResult[MixtureParams[Any]]]) -> list[MixtureParams[Any]]:
+    """Return where runs that did not diverge have come to, the best first."""
+    ends = [Candidate(r.params, float(r.objective[-1]), bool(r.events)) for r in results if not r.failed]
+    return [end.params for end in ranked(ends)]

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Moments
 from mixtura.families.full import Full
 from mixtura.families.gaussian import Gaussian, GaussianParams
@@ -70,6 +70,14 @@ class StackedGaussian(Gaussian):
         second = self._of_each_matrix(resp.T).sum(axis=1) @ self._squares(z).T
         sums: Sums = self.covariance.from_second(resp.sum(axis=0), resp.T @ z, second)
         return sums
+
+    def distances(self, theta: GaussianParams) -> FloatArray:
+        """Return the squared distances (k, k) between means, in the mean of the covariances."""
+        k, d = theta.means.shape
+        within = self.covariance.expand(theta.covariances, k, d).mean(axis=0)
+        whitened = np.linalg.solve(np.linalg.cholesky(within), theta.means.T).T
+        squared: FloatArray = ((whitened[:, None] - whitened) ** 2).sum(axis=2)
+        return squared
 
     def _of_each_matrix(self, values: FloatArray) -> FloatArray:
         """Return a view (m, k / m, n) of values (k, n) by the covariance that components share."""
@@ -136,6 +144,9 @@ class Grouped(Full):
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
         kept, factors, raised = super().factorize(covariances[:: self.size], floor)
         return self._repeat(kept), self._repeat(factors), [self.size * j for j in raised]
+
+    def take(self, matrices: FloatArray, components: IntArray) -> FloatArray:
+        return self._repeat(matrices[components[:: self.size]])  # that of the first in each group
 
     def stack(self, members: Sequence[FloatArray]) -> FloatArray:
         return self._repeat(np.stack(members))

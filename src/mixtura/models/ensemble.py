@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.capabilities import Stackable, Stacked
 from mixtura.grid import Chunk
 from mixtura.model import Event
@@ -63,6 +63,12 @@ class Ensemble(Generic[T]):
             replace(params, weights=weights, components=part)
             for weights, part in zip(params.weights, parts, strict=True)
         ]
+
+    def recombine(self, params: MixtureParams[T], picks: IntArray) -> MixtureParams[T]:
+        """Return mixtures of components that are picked, (r, k), by their numbers among all."""
+        weights = params.weights.ravel()[picks]
+        components = self.family.take(params.components, picks.ravel())
+        return replace(params, weights=weights / weights.sum(axis=1, keepdims=True), components=components)
 
     def blank(self, member: T, n_members: int) -> T:
         """Return the components of so many mixtures that all have these."""
