@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mixtura import init, search
+from mixtura import init
 from mixtura.blocks import fold_blocks
 from mixtura.em import drive
 from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
 from mixtura.families.fixing import FixedGaussian
 from mixtura.families.linalg import invert_lower
+from mixtura.generations import children, ranked, run
 from mixtura.grid import Chunk
 from mixtura.models.ensemble import Ensemble
 from mixtura.models.mixture import Mixture
@@ -130,10 +131,10 @@ def test_a_member_with_a_spike_comes_last_however_high_it_is(rng):
         model.from_resp(init.blank(model, found), rows, np.eye(2)[side.astype(int)])[0] for side in (spike, halves)
     ]
     ensemble = Ensemble.of(model)
-    ends = search._abreast(ensemble, search._Sample(rows, np.ones(len(rows))), starts, tol=1e-3)
-    heights = [fold_blocks(model, end, Chunk(rows), compiled=False).total().loglik for end in ends]
-    assert heights[1] > heights[0] + 10, "the spike is no temptation: the test shows nothing"
-    assert np.linalg.det(ends[0].components.covariances).min() > 1e-3
+    ends = ranked(run(ensemble, source, ensemble.join(starts), tol=1e-3, max_iter=30))
+    assert ends[1].height > ends[0].height + 10, "the spike is no temptation: the test shows nothing"
+    assert ends[1].collapsed
+    assert np.linalg.det(ends[0].params.components.covariances).min() > 1e-3
 
 
 @pytest.mark.parametrize("apart", [1e2, 1e5, 1e7, 1e9])
@@ -178,3 +179,39 @@ def test_a_pass_that_lost_digits_is_made_again(rng, structure):
     assert ensemble.refine(stats, again) is None
     for member in ensemble.split(ensemble.m_step(stats, again)[0]):
         np.testing.assert_allclose(member.components.covariances, alone.components.covariances, rtol=1e-3)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
+def test_children_have_what_both_parents_found(rng, structure):
+    """Four clusters; each parent has one component on two of them, so four components are wasted on three and one."""
+    corners = 20.0 * np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+    side = rng.integers(4, size=400)
+    rows = rng.normal(size=(400, 2)) + corners[side]
+    family, source = Gaussian(structure), ArraySource(rows)
+    model, found = Mixture(family, 4), init.survey(source, family)
+    parts = [side * 2 + (rows[:, 0] > corners[side, 0])] * 2
+    wasteful = [{0: 0, 1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 3, 7: 3}, {0: 0, 1: 0, 2: 0, 3: 0, 4: 1, 5: 1, 6: 2, 7: 3}]
+    resp = [np.eye(4)[[lost[p] for p in part]] for lost, part in zip(wasteful, parts, strict=True)]
+    ensemble = Ensemble.of(model)
+    starts = [model.from_resp(init.blank(model, found), rows, one)[0] for one in resp]
+    parents = ranked(run(ensemble, source, ensemble.join(starts), tol=1e-6, max_iter=30))
+    born = run(ensemble, source, children(ensemble, parents, 12, rng), tol=1e-6, max_iter=30)
+    assert max(child.height for child in born) > parents[0].height + 50
+    top = ranked(born)[0].params
+    np.testing.assert_allclose(top.weights, 0.25, atol=0.08)
+    for child in born:
+        model.check(child.params, 2)
+
+
+def test_a_child_of_twins_is_their_like(data):
+    rows, weight, _ = data
+    ensemble, found = ensemble_of(Full(), None, rows, weight)
+    model = ensemble.member
+    one, _ = model.from_resp(init.blank(model, found), rows, np.eye(K)[rows[:, 0].argsort().argsort() * K // ROWS])
+    source = ArraySource(rows, weight)
+    twins = run(ensemble, source, ensemble.join([one, one]), tol=1e-9, max_iter=200)
+    child = ensemble.split(children(ensemble, twins, 1, np.random.default_rng(0)))[0]
+    order = np.argsort(child.components.means[:, 0])
+    same = np.argsort(twins[0].params.components.means[:, 0])
+    np.testing.assert_array_equal(child.components.means[order], twins[0].params.components.means[same])
+    np.testing.assert_allclose(child.weights[order], twins[0].params.weights[same])
