@@ -191,4 +191,4 @@ def test_spherical_second_moments_keep_their_digits_where_clusters_are_narrow_an
     sums = _fold(Mixture(family, k), replace(params, components=theta), Chunk(x), True).components
     gaps = theta.frame.enter(x).astype(np.longdouble)[:, None, :] - theta.pivot
     expected = (resp[:, :, None] * gaps**2).sum(axis=(0, 2))
-    np.testing.assert_allclose(sums.s2, expected.astype(float), rtol=1e-14)
+    np.testing.assert_allclose(sums.s2.sum(axis=1), expected.astype(float), rtol=1e-14)

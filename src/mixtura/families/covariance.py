@@ -29,8 +29,8 @@ class Moments(Sums):
         Sum of the responsibilities.
     s1 : (k, d) array
         Sum of ``r (z - p)``.
-    s2 : (k, d, d), (k, d) or (k,) array
-        Sum of ``r (z - p)(z - p)'``, of its diagonal, or of its trace.
+    s2 : (k, d, d) or (k, d) array
+        Sum of ``r (z - p)(z - p)'``, or of its diagonal; of spherical components only what this adds up to counts.
     """
 
     s0: FloatArray

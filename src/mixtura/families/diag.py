@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -194,26 +194,9 @@ class Spherical(Diag):
     def identity(self, k: int, d: int) -> FloatArray:
         return np.ones(k)
 
-    def moments(self, z: FloatArray, resp: FloatArray, pivot: FloatArray) -> Moments:
-        return _traced(super().moments(z, resp, pivot))
-
-    def expected(self, counts: FloatArray, covariances: FloatArray, shift: FloatArray) -> Moments:
-        return _traced(super().expected(counts, covariances, shift))
-
-    def gather(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
-        return _traced(super().gather(s0, s1, s2))
-
-    def from_second(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
-        return _traced(super().from_second(s0, s1, s2))
-
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
-        variance: FloatArray = ratio(sums.s2 / shift.shape[1], sums.s0, old) - (shift**2).mean(axis=1)
-        return variance
-
-    def complete(self, sums: Moments, pivot: FloatArray, completion: Completion) -> Moments:
-        columns = replace(sums, s2=np.zeros_like(sums.s1))  # of the observed ones, only the sum is known
-        completed = _traced(super().complete(columns, pivot, completion))
-        return replace(completed, s2=completed.s2 + sums.s2)
+        mean: FloatArray = super().estimate(sums, pivot, shift, old[:, None]).mean(axis=1)
+        return mean
 
     def scatter(self, counts: FloatArray, gaps: FloatArray) -> FloatArray:
         mean: FloatArray = super().scatter(counts, gaps).mean(axis=1)
@@ -283,16 +266,13 @@ class Spherical(Diag):
         return gaussian_spherical
 
     def unpack(self, sums: FloatArray, k: int, d: int) -> Moments:
-        s0, s1, s2 = split(sums, (k,), (k, d), (k,))
+        s0, s1, trace = split(sums, (k,), (k, d), (k,))
+        s2 = np.zeros((k, d))
+        s2[:, 0] = trace  # only what the columns add up to counts
         return Moments(s0=s0, s1=s1, s2=s2)
 
     def n_parameters(self, k: int, d: int) -> int:
         return k
-
-
-def _traced(sums: Moments) -> Moments:
-    """Add the second moments of the columns."""
-    return replace(sums, s2=sums.s2.sum(axis=1))
 
 
 def _positive(values: FloatArray) -> FloatArray:
