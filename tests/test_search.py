@@ -13,7 +13,8 @@ from mixtura.em import drive
 from mixtura.families import Gaussian, Poisson
 from mixtura.init import _reduce
 from mixtura.models.mixture import Mixture
-from mixtura.search import _noise, _whitened
+from mixtura.search import _noise
+from mixtura.seeding import WAYS, one_by_one, side_by_side, whitened
 
 RINGS = 8  # clusters on a circle: k-means often ends with two centres in one of them
 
@@ -84,11 +85,11 @@ def test_whitened_rows_have_unit_variances_and_no_correlations():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(500, 3)) @ rng.normal(size=(3, 3)) * [1.0, 1e-6, 1e9] + 1e3
     weight = rng.integers(0, 3, 500).astype(float)
-    z = _whitened(x, weight)
+    z = whitened(x, weight)
     assert_allclose((z * weight[:, None]).T @ z / weight.sum(), np.eye(3), atol=1e-8)
     constant = np.column_stack([x[:, 0], np.full(500, 7.0)])
-    assert _whitened(constant, weight).shape == (500, 1)
-    assert_array_equal(_whitened(np.full((5, 2), 3.0), np.ones(5)), np.zeros((5, 2)))
+    assert whitened(constant, weight).shape == (500, 1)
+    assert_array_equal(whitened(np.full((5, 2), 3.0), np.ones(5)), np.zeros((5, 2)))
 
 
 def test_the_optimum_of_a_sample_lacks_as_much_as_the_noise_says():
@@ -145,3 +146,21 @@ def test_rows_drawn_to_start_from_are_different_values():
         assert len(np.unique(drawn, axis=0)) == 6
     few = draw_rows(points[945:952], np.array([1.0, 1, 1, 1, 1, 1, 0]), 3, np.random.default_rng(0))
     assert_array_equal(np.unique(few, axis=0), [[0.0, 0.0], [1.0, 2.0]])
+
+
+def test_assignments_made_side_by_side_are_those_made_one_by_one():
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(m, 1.0, (60, 3)) for m in ([0, 0, 0], [6, 0, 0], [0, 9, 0], [0, 0, 40])])
+    weight = rng.uniform(0.5, 2.0, len(x))
+    apart = list(one_by_one(x, weight, 4, 15, np.random.default_rng(0)))
+    together = side_by_side(x, weight, 4, 15, np.random.default_rng(0))
+    for i, (one, other) in enumerate(zip(apart, together, strict=True)):
+        if WAYS[i % len(WAYS)].settles:
+            assert inertia(x, weight, other) <= 1.02 * inertia(x, weight, one)
+        else:
+            assert_array_equal(one, other)
+
+
+def inertia(x, weight, resp):
+    means = (resp * weight[:, None]).T @ x / (resp * weight[:, None]).sum(axis=0)[:, None]
+    return weight @ ((x - means[resp.argmax(axis=1)]) ** 2).sum(axis=1)

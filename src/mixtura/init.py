@@ -333,8 +333,8 @@ def _nearest_known(
             if centres:
                 gain *= squared_distances(points, np.array(list(centres.values()))).min(axis=1)
             centres[component] = points[draw(gain if gain.any() else weight, 1, rng)[0]]
-    nearest = _nearest(points, np.array([centres[component] for component in range(k)]))
-    return one_hot(np.where(labels == UNKNOWN, nearest, labels), k)
+    closest = nearest(points, np.array([centres[component] for component in range(k)]))
+    return one_hot(np.where(labels == UNKNOWN, closest, labels), k)
 
 
 def from_points(
@@ -374,18 +374,23 @@ def random(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Genera
 
 def random_from_data(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Assign rows to the nearest of k rows drawn at random."""
-    return one_hot(_nearest(points, draw_rows(points, weight, k, rng)), k)
+    return one_hot(nearest(points, draw_rows(points, weight, k, rng)), k)
 
 
 def kmeans_plus_plus(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Assign rows to the nearest of k rows drawn far apart."""
-    return one_hot(_nearest(points, spread_out(points, weight, k, rng)), k)
+    return one_hot(nearest(points, spread_out(points, weight, k, rng)), k)
 
 
-def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator, tol: float = 0.0) -> FloatArray:
-    """Assign rows by k-means from rows drawn far apart, until the inertia falls by less than `tol` of itself."""
-    model, rows = KMeans(k), Chunk(points, weight)
-    params = KMeansParams.start(Frame.identity(points.shape[1]), spread_out(points, weight, k, rng))
+def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """Assign rows by k-means from rows drawn far apart."""
+    return one_hot(settle(points, weight, spread_out(points, weight, k, rng)), k)
+
+
+def settle(points: FloatArray, weight: FloatArray, centers: FloatArray, tol: float = 0.0) -> IntArray:
+    """Return the labels that k-means ends at, or has when the inertia falls by less than `tol` of itself."""
+    model, rows = KMeans(len(centers)), Chunk(points, weight)
+    params = KMeansParams.start(Frame.identity(points.shape[1]), centers)
     compiled = _repays(model, points)
     inertia = np.inf
     for _ in range(KMEANS_ITERATIONS):
@@ -394,7 +399,7 @@ def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Genera
         if model.same(before, params) or inertia + stats.loglik < -tol * stats.loglik:
             break
         inertia = -stats.loglik
-    return one_hot(_nearest(points, params.centers), k)
+    return nearest(points, params.centers)
 
 
 METHODS: dict[str, Method] = {
@@ -412,7 +417,7 @@ def comparable(rows: FloatArray, found: Survey) -> FloatArray:
     return points
 
 
-def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
+def nearest(points: FloatArray, centres: FloatArray) -> IntArray:
     """Return the number of the nearest centre of each row."""
     model, params = KMeans(len(centres)), KMeansParams.start(Frame.identity(points.shape[1]), centres)
     compiled = _repays(model, points)

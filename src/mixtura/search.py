@@ -6,9 +6,7 @@ looked for on it. Formula K4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,25 +24,21 @@ from mixtura.models.ensemble import Ensemble
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.repeats import merge
 from mixtura.result import ALONE, Agreement
+from mixtura.seeding import one_by_one, side_by_side
 from mixtura.sources.arrays import ArraySource
 
 AUTO = "auto"
 
-ROUGH = 1e-3  # least share by which the inertia of k-means falls in an iteration: EM goes on from there
-METHODS = (
-    partial(init.kmeans, tol=ROUGH),
-    init.kmeans_plus_plus,
-    init.random_from_data,
-)  # each tried on raw and on whitened columns
-CANDIDATES = 4  # for each start that is wanted; at least one round of all methods
+CANDIDATES, FEW = 4, 6  # for each start that is wanted, and at least
 AMPLE = 1 << 18  # values by components up to which a sample is small: there more candidates go to their end
-MANY, MOST = 16, 48  # of these: in the time of few that are left out early they are behind half as often
+MANY, MOST = 24, 48  # of these; with their children they are behind many restarts of one kind in one case of thirty
 EFFORT = 1 << 18  # values by components by candidates from which there are less than most
 FEWER, LEAST = 4, 8  # one in so many of the rows that candidates see is enough to start them from, or so many a value
 MORE = 8  # times as many rows go to the best of them
 LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the candidates see
-FIRST, LATER = 20, 12
-GENERATIONS, PARENTS, FEWER_BORN = 3, 3, 2
+FIRST, LATER = 20, 12  # updates of candidates and of their children
+GENERATIONS = 3  # of children, each half as many as there are candidates
+PARENTS = 3  # one in so many of all so far, the best
 SHORT, LONGER = 8, 22  # updates of the candidates, and of the better ones: ten alone are too few for the demo
 CLEAR = 5.0  # multiples of their tolerance, twice, by which the ends of the last runs are told apart
 LONG = 200  # most updates of the best ones
@@ -128,11 +122,11 @@ def _begin(
     """Return starts, where to go on, the best first, and in what stages on the sample of few rows."""
     room = few.rows.size * model.n_components
     if room > AMPLE:
-        starts = list(_candidates(model, found, seeds, max(2 * len(METHODS), CANDIDATES * n), rng))
+        starts = _apart(model, found, seeds, max(FEW, CANDIDATES * n), rng)
         return starts, starts, [_Stage(few, 3 * n, tol, SHORT, ascent), _Stage(few, 2 * n, tol, LONGER, ascent)]
     ensemble = None if model.compiles(*few.rows.shape) else Ensemble.of(model)
     if ensemble is None:
-        starts = list(_candidates(model, found, seeds, max(MANY, CANDIDATES * n), rng))
+        starts = _apart(model, found, seeds, max(MANY, CANDIDATES * n), rng)
         return starts, starts, [_Stage(few, 3 * n, tol, SHORT + LONGER, Plain())]
     starts = _together(ensemble, found, seeds, max(min(MOST, EFFORT // room), MANY, CANDIDATES * n), rng)
     return starts, _evolve(ensemble, few, starts, 3 * n, rng, tol=tol) or starts, []
@@ -148,19 +142,30 @@ def _evolve(
     tol: float,
 ) -> list[MixtureParams[Any]]:
     """Return the best that short runs of EM find from all starts and from their children, the best first."""
-    rows = ArraySource(*sample)
+    rows, agreed = ArraySource(*sample), tol * sample.weight.sum()
     found = ranked(run(ensemble, rows, ensemble.join(starts), tol=tol, max_iter=FIRST))
-    for _ in range(GENERATIONS if len(found) > 1 else 0):
-        born = children(ensemble, found[: max(2, len(starts) // PARENTS)], max(1, len(starts) // FEWER_BORN), rng)
+    for _ in range(GENERATIONS):
+        parents = found[: len(starts) // PARENTS]
+        if len(parents) < 2 or parents[0].height - parents[-1].height < agreed:
+            break
+        born = children(ensemble, parents, len(starts) // 2, rng)
         found = ranked(found + run(ensemble, rows, born, tol=tol, max_iter=LATER))
     return [one.params for one in found[:n]]
+
+
+def _apart(
+    model: Mixture[Any], found: Survey, sample: _Sample, count: int, rng: np.random.Generator
+) -> list[MixtureParams[Any]]:
+    """Return starts, made one by one."""
+    drawn = one_by_one(comparable(sample.rows, found), sample.weight, model.n_components, count, rng)
+    return [init.from_resp(model, found, *sample, resp) for resp in drawn]
 
 
 def _together(
     ensemble: Ensemble[Any], found: Survey, sample: _Sample, count: int, rng: np.random.Generator
 ) -> list[MixtureParams[Any]]:
     """Return starts, all made at once but for those that want a second look."""
-    drawn = list(_assignments(ensemble.member.n_components, found, sample, count, rng))
+    drawn = side_by_side(comparable(sample.rows, found), sample.weight, ensemble.member.n_components, count, rng)
     blank = ensemble.blank(init.blank(ensemble.member, found), count)
     resp = np.hstack(drawn) * sample.weight[:, None]
     params, collapsed = ensemble.from_resp(blank, sample.rows, resp)
@@ -173,33 +178,6 @@ def _together(
 def _noise(model: Mixture[Any], params: MixtureParams[Any], m: int, n: int) -> float:
     """Return by how much the mean log-likelihood of n rows is expected to lack its optimum at that of m of them."""
     return model.n_parameters(params) / 2 * max(0.0, 1 / m - 1 / n)
-
-
-def _candidates(
-    model: Mixture[Any], found: Survey, sample: _Sample, count: int, rng: np.random.Generator
-) -> Iterator[MixtureParams[Any]]:
-    """Yield starts of all methods."""
-    for resp in _assignments(model.n_components, found, sample, count, rng):
-        yield init.from_resp(model, found, *sample, resp)
-
-
-def _assignments(k: int, found: Survey, sample: _Sample, count: int, rng: np.random.Generator) -> Iterator[FloatArray]:
-    """Yield responsibilities (n, k) of all methods, by distances between the rows as they are and whitened."""
-    raw, white = (np.asfortranarray(points) for points in (comparable(sample.rows, found), _whitened(*sample)))
-    for i in range(count):
-        points = raw if i % 2 == 0 else white
-        yield METHODS[i // 2 % len(METHODS)](points, sample.weight, k, rng)
-
-
-def _whitened(rows: FloatArray, weight: FloatArray) -> FloatArray:
-    """Return the rows in coordinates that have unit variances and no correlations."""
-    centred = rows - np.average(rows, axis=0, weights=weight)
-    scale = np.abs(centred).max(axis=0)
-    unit = centred / np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh((unit * weight[:, None]).T @ unit / weight.sum())
-    kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
-    points: FloatArray = unit @ (vectors[:, kept] / np.sqrt(values[kept]))
-    return points if kept.any() else unit
 
 
 def _agreement(results: list[EMResult[MixtureParams[Any]]], tol: float) -> Agreement:
