@@ -1,8 +1,8 @@
 """Candidates for starts side by side, and their children: mixtures of the components of two of them.
 
 Where EM ends at many optima, the best have most of their components in common. A child takes components of two parents
-that lie far apart, drawn as k-means++ draws rows, so it has what both have once, and what one of them found (genetic
-EM: Pernkopf & Bouchaffra 2005).
+that lie far apart, drawn as k-means++ draws rows, so it has what both have once, and what one of them found (formula
+K10).
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class StackedGaussian(Gaussian):
         ]
 
     def log_density(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
-        """Return the (n, k) log-densities (formula E1, multiplied out)."""
+        """Return the (n, k) log-densities (formula K11)."""
         if theta.pivot.any():
             return super().log_density(theta, x)
         z = theta.frame.enter(x)
@@ -63,7 +63,7 @@ class StackedGaussian(Gaussian):
         return density.T
 
     def suffstats(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
-        """Return the moments about the pivot (formulas S1 to S3)."""
+        """Return the moments about the pivot (formulas S1 to S3, K11)."""
         if theta.pivot.any():
             return super().suffstats(theta, x, resp)
         z = theta.frame.enter(x)
