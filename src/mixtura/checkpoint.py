@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import IO, Any, Self
 
+from mixtura.alerts import alert
 from mixtura.exceptions import CheckpointError, CheckpointWarning
 from mixtura.packing import pack, unpack
 from mixtura.persistence import drafts, write_atomically
@@ -113,10 +113,9 @@ class Checkpoint:
     def _warn(self, error: OSError) -> None:
         if not self._troubled:
             self._troubled = True
-            warnings.warn(
+            alert(
                 f"checkpoint {self.path} cannot be written ({error.strerror or error}): the fit goes on without",
                 CheckpointWarning,
-                stacklevel=2,
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from dataclasses import replace
 from numbers import Integral
 from os import PathLike
@@ -18,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray, Wanted
+from mixtura.alerts import alert
 from mixtura.em import EMResult, Status, drive
 from mixtura.estimators.iterated import Iterated, tell_restarts
 from mixtura.estimators.labels import with_labels
@@ -197,7 +197,7 @@ class BaseMixture(Inference, DensityMixin, Iterated):
         self._set_fitted(self.model_, result)
         self._tell_missing(found)
         self.n_batches_ = batches + 1
-        warn(result, self.tol, stacklevel=2)
+        warn(result, self.tol)
         return self
 
     def _is_warm(self) -> bool:
@@ -223,13 +223,12 @@ class BaseMixture(Inference, DensityMixin, Iterated):
     def _publish(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:
         """Set the fitted attributes and warn of what the user should know."""
         self._set_fitted(model, result)
-        warn(result, self.tol, stacklevel=4)
+        warn(result, self.tol)
         if not result.converged and self.max_iter > 0 and result.status is not Status.STOPPED:
-            warnings.warn(
+            alert(
                 "Best performing initialization did not converge. Try different init parameters, or increase "
                 f"max_iter, tol, or check for degenerate data. ({result.status.message})",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _set_fitted(self, model: Mixture[Any], result: EMResult[MixtureParams[Any]]) -> None:

@@ -264,7 +264,7 @@ class GaussianMixture(Imputing, JointDensity):
         compressed = Compressed.of(source, model, found)
         starts = super()._make_starts(compressed.values, compressed.model, found)
         end = compressed.advance(starts, self.tol, self._ascent())
-        warn(end, self.tol, stacklevel=4)  # the passes over the rows will not see them again
+        warn(end, self.tol)  # the passes over the rows will not see them again
         return starts if end.status is Status.DIVERGED else Starts([end.params], end.agreement, end.memory)
 
     def _check_same(self, model: Mixture[Any], what: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from os import PathLike
@@ -18,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixtura import init
 from mixtura._types import FloatArray, IntArray
+from mixtura.alerts import alert
 from mixtura.em import EMResult, State, Status, drive
 from mixtura.estimators.emissions import are_all, by_their_names, fixed_fields, with_given
 from mixtura.estimators.iterated import QUASI_NEWTON, Iterated, tell_restarts
@@ -232,13 +232,12 @@ class HMM(Iterated):
         """Set the fitted attributes and warn of what the user should know."""
         self._set_fitted(model, result)
         if result.events:
-            warnings.warn(tell(result.events), CollapseWarning, stacklevel=4)
+            alert(tell(result.events), CollapseWarning)
         if not result.converged and self.max_iter > 0 and result.status is not Status.STOPPED:
-            warnings.warn(
+            alert(
                 f"The fit did not converge: {result.status.message}. Allow more iterations, "
                 "or a larger tol, or check the data.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _set_params(self, model: HiddenMarkov[Any], params: HMMParams[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from mixtura import draws
 from mixtura import init as starts
 from mixtura._types import FloatArray, IntArray, Wanted
+from mixtura.alerts import alert
 from mixtura.em import EMResult, State, Status, drive, evaluate
 from mixtura.estimators.iterated import Iterated, tell_restarts
 from mixtura.estimators.outcome import highest, tell
@@ -241,12 +241,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         """Set the fitted attributes and warn of what the user should know."""
         self._set_fitted(model, result)
         if result.events:
-            warnings.warn(tell(result.events), CollapseWarning, stacklevel=4)
+            alert(tell(result.events), CollapseWarning)
         if not result.converged and self.max_iter > 0 and result.status is not Status.STOPPED:
-            warnings.warn(
+            alert(
                 f"The fit did not converge: {result.status.message}. Increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _set_params(self, model: kmeans.KMeans, params: KMeansParams) -> None:
@@ -294,7 +293,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         self._set_fitted(self.model_, replace(trace.result(Status.STREAM), params=params))
         self.n_batches_ = batches + 1
         if trace.events:
-            warnings.warn(tell(trace.events), CollapseWarning, stacklevel=2)
+            alert(tell(trace.events), CollapseWarning)
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from mixtura.alerts import alert
 from mixtura.em import EMResult
 from mixtura.exceptions import CollapseWarning, DisagreementWarning, FitError, SpuriousWarning
 from mixtura.model import Event, EventKind
@@ -61,26 +61,24 @@ def stands_alone(agreement: Agreement, tol: float) -> bool:
     return agreement.n_agreeing == 1 and agreement.gap > MARKED * tol
 
 
-def warn(result: EMResult[Any], tol: float, stacklevel: int) -> None:
+def warn(result: EMResult[Any], tol: float) -> None:
     """Warn of what happened to components, of those that are suspect, and of a best end that stands alone."""
     collapsed = [event for event in result.events if event.kind is not EventKind.SPURIOUS]
     if collapsed:
-        warnings.warn(tell(collapsed), CollapseWarning, stacklevel=stacklevel + 1)
+        alert(tell(collapsed), CollapseWarning)
     if suspects := [event.message for event in result.events if event.kind is EventKind.SPURIOUS]:
-        warnings.warn(
+        alert(
             f"{'; '.join(suspects)}: the likelihood may be high for no reason but that. Ask for fewer components, a "
             f"covariance_type of fewer parameters, or more regularisation",
             SpuriousWarning,
-            stacklevel=stacklevel + 1,
         )
     agreement = result.agreement
     if result.converged and stands_alone(agreement, tol):
-        warnings.warn(
+        alert(
             f"only one of {agreement.n_restarts} starts came to the best log-likelihood, the next is "
             f"{agreement.gap:.2g} a row below it: there may be better ones yet. Raise n_init, or ask for fewer "
             f"components",
             DisagreementWarning,
-            stacklevel=stacklevel + 1,
         )
 
 

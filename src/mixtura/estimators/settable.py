@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -17,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples
 
 from mixtura._types import FloatArray, IntArray
+from mixtura.alerts import alert
 from mixtura.em import EMResult
 from mixtura.estimators.emissions import with_given
 from mixtura.estimators.hmm import HMM
@@ -161,10 +161,9 @@ class NamedHMM(BaseEstimator):
         known = {letter: name for letter, name in self._letters.items() if name in vars(self)}
         if lost := [letter for letter in known if letter in self.init_params and "hmm_" not in vars(self)]:
             names = ", ".join(known[letter].lstrip("_") for letter in lost)
-            warnings.warn(
+            alert(
                 f"{names} had been set, but init_params has {''.join(lost)!r}, by which they are initialized",
                 UserWarning,
-                stacklevel=4,
             )
         return {name: self._stored(name) for letter, name in known.items() if letter not in self.init_params}
 

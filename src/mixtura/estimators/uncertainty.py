@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from mixtura.alerts import alert
 from mixtura.estimators.criteria import Criteria
 from mixtura.models.information import collect
 from mixtura.models.uncertainty import KINDS, Uncertainty, check_possible, uncertainty
@@ -72,11 +72,10 @@ class Inference(Criteria):
         stats = self._sums(collect, X, sample_weight)
         sure = uncertainty(self.model_, self.params_, stats, kind)
         if sure.distance > FAR:
-            warnings.warn(
+            alert(
                 f"the parameters are {sure.distance:.2g} standard errors from the maximum of the likelihood of these "
                 f"rows, so intervals are off: fit them with a tol of at most {FAR**2 / 2 / stats.weight:.0e}, enough "
                 f"iterations, and a reg_covar that is small beside the variances",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return sure

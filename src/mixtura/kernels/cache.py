@@ -8,7 +8,6 @@ all kernel sources and versions, and whatever goes wrong costs one warning and a
 from __future__ import annotations
 
 import os
-import warnings
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+from mixtura.alerts import alert
 
 
 @cache
@@ -86,9 +87,8 @@ class KernelCache(FunctionCache):
 @cache
 def _warn(what: str) -> None:
     """Warn once of each trouble."""
-    warnings.warn(
+    alert(
         f"the cache of compiled kernels in {directory()} {what}; they are compiled anew in this process. "
         f"Set NUMBA_CACHE_DIR to a directory that can be written, or remove this one",
         RuntimeWarning,
-        stacklevel=2,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Sequence
 
+from mixtura.alerts import alert
 from mixtura.em import observe
 from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.iterated import ignore
@@ -57,7 +57,7 @@ def choose(
         return judge(estimators, failures, source, criterion)
 
 
-def warn(selection: Selection, stacklevel: int) -> None:
+def warn(selection: Selection) -> None:
     """Warn of the doubts about the winner, if there are any."""
     if selection.doubts:
-        warnings.warn("; ".join(selection.doubts), SelectionWarning, stacklevel=stacklevel + 1)
+        alert("; ".join(selection.doubts), SelectionWarning)

@@ -226,7 +226,7 @@ def fit_density(
     estimators = make_candidates(template, [{"family": f, "n_components": k} for f in tried for k in numbers])
     selection = choose(template, estimators, source, criterion, options.get("tol"))
     tell_columns(estimators, template)
-    warn(selection, stacklevel=2)
+    warn(selection)
     return DensityFit(selection, source)
 
 

@@ -182,7 +182,7 @@ class MixtureIC(DensityMixin, BaseEstimator):
         trial = copy.copy(self)  # a failed fit must leave nothing behind
         trial._fit(X, sample_weight)
         self.__dict__ = trial.__dict__
-        warn(self.selection_, stacklevel=2)
+        warn(self.selection_)
         return self
 
     def _fit(self, X: Any, sample_weight: Any) -> None:
