@@ -157,7 +157,7 @@ def test_agreement_outlives_an_interruption(tmp_path):
 @pytest.mark.filterwarnings("ignore::mixtura.exceptions.SelectionWarning")
 def test_candidates_of_a_selection_have_their_own():
     for candidate in select(noise(), (2, 5), "full", random_state=0).candidates:
-        alone = GaussianMixture(candidate.n_components, random_state=0).fit(noise())
+        alone = GaussianMixture(candidate.n_components, tol=candidate.estimator.tol, random_state=0).fit(noise())
         assert candidate.estimator.result_.agreement == alone.result_.agreement
         assert alone.result_.agreement.n_restarts == 3
 

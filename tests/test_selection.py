@@ -71,8 +71,8 @@ def test_every_candidate_is_what_it_is_when_it_is_fitted_alone(options):
 
 @doubtful
 def test_the_winner_does_not_depend_on_where_fits_stop():
-    """At these rows a thousandth of a nat each is three times the penalty of a component."""
-    rng = np.random.default_rng(0)
+    """At these rows a thousandth of a nat each is three times the penalty of a component, and there is a plateau."""
+    rng = np.random.default_rng(4)
     labels = rng.choice(3, 100_000, p=[0.4, 0.3, 0.3])
     x = np.array([0.0, 0.5, 2.0])[labels] + np.array([1.0, 1.6, 0.8])[labels] * rng.normal(size=len(labels))
     rough, found, exact = (

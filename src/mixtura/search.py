@@ -42,7 +42,7 @@ PARENTS = 3  # one in so many of all so far, the best
 SHORT, LONGER = 8, 22  # updates of the candidates, and of the better ones: ten alone are too few for the demo
 CLEAR = 5.0  # multiples of their tolerance, twice, by which the ends of the last runs are told apart
 LONG = 200  # most updates of the best ones
-FINER, FINEST = 0.3, 1e-5  # of the fit's tolerance, and at least so much: its optimum is not that of all rows
+FINER, FINEST = 0.3, 1e-7  # of the tolerance of the fit, and at least so much: a plateau has to be left on the sample
 
 
 class _Sample(NamedTuple):
@@ -129,7 +129,7 @@ def _begin(
         starts = _apart(model, found, seeds, max(MANY, CANDIDATES * n), rng)
         return starts, starts, [_Stage(few, 3 * n, tol, SHORT + LONGER, Plain())]
     starts = _together(ensemble, found, seeds, max(min(MOST, EFFORT // room), MANY, CANDIDATES * n), rng)
-    return starts, _evolve(ensemble, few, starts, 3 * n, rng, tol=tol) or starts, []
+    return starts, _evolve(ensemble, few, starts, n, rng, tol=tol) or starts, []
 
 
 def _evolve(
@@ -141,16 +141,21 @@ def _evolve(
     *,
     tol: float,
 ) -> list[MixtureParams[Any]]:
-    """Return the best that short runs of EM find from all starts and from their children, the best first."""
+    """Return the best that short runs of EM find from all starts and their children, and twice as many without parents.
+
+    Those have nothing in common: where they agree with the best, that says something.
+    """
     rows, agreed = ArraySource(*sample), tol * sample.weight.sum()
-    found = ranked(run(ensemble, rows, ensemble.join(starts), tol=tol, max_iter=FIRST))
+    founders = found = ranked(run(ensemble, rows, ensemble.join(starts), tol=tol, max_iter=FIRST))
     for _ in range(GENERATIONS):
         parents = found[: len(starts) // PARENTS]
         if len(parents) < 2 or parents[0].height - parents[-1].height < agreed:
             break
         born = children(ensemble, parents, len(starts) // 2, rng)
         found = ranked(found + run(ensemble, rows, born, tol=tol, max_iter=LATER))
-    return [one.params for one in found[:n]]
+    best = [one.params for one in found[:n]]
+    others = [one.params for one in founders if all(one.params is not params for params in best)]
+    return best + others[: 2 * n]
 
 
 def _apart(
