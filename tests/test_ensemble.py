@@ -215,3 +215,20 @@ def test_a_child_of_twins_is_their_like(data):
     same = np.argsort(twins[0].params.components.means[:, 0])
     np.testing.assert_array_equal(child.components.means[order], twins[0].params.components.means[same])
     np.testing.assert_allclose(child.weights[order], twins[0].params.weights[same])
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
+def test_candidates_and_children_are_mixtures_with_their_objective(data, structure):
+    rows, weight, resp = data
+    ensemble, found = ensemble_of(structure, Spread(5.0), rows, weight)
+    model, source = ensemble.member, ArraySource(rows, weight)
+    blank = ensemble.blank(init.blank(model, found), MEMBERS)
+    starts, _ = ensemble.from_resp(blank, rows, resp * weight[:, None])
+    ends = run(ensemble, source, starts, tol=1e-3, max_iter=5)
+    for end in ends:
+        own = fold_blocks(model, end.params, Chunk(rows, weight), compiled=False).total().loglik
+        assert end.height == pytest.approx(own + model.log_prior(end.params), rel=1e-11)
+        assert abs(model.log_prior(end.params)) > 1, "the prior says nothing: the test shows nothing"
+    for child in ensemble.split(children(ensemble, ends, 6, np.random.default_rng(0))):
+        model.check(child, 3)
+        assert child.weights.sum() == pytest.approx(1.0)
