@@ -146,7 +146,7 @@ class Stackable(Protocol[T]):
 
 
 class Stacked(Family[T, Any], Protocol[T]):
-    """That family."""
+    """The family of the components of several mixtures, one after another."""
 
     def stack(self, members: Sequence[T], /) -> T:
         """Return the components of several mixtures as those of this family."""

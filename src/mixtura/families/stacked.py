@@ -58,8 +58,8 @@ class StackedGaussian(Gaussian):
         slopes = self._multiply(precisions, theta.means, theta)
         peaks = self.log_peaks(theta) - (slopes * theta.means).sum(axis=1) / 2
         density: FloatArray = slopes @ z.T + peaks[:, None]
-        shares = self._of_each_matrix(density)
-        shares -= (self._curvatures(precisions, theta)[:: shares.shape[1]] @ self._squares(z))[:, None]
+        by_matrix = self._of_each_matrix(density)
+        by_matrix -= (self._curvatures(precisions, theta)[:: by_matrix.shape[1]] @ self._squares(z))[:, None]
         return density.T
 
     def suffstats(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
