@@ -35,6 +35,7 @@ from mixtura.models.binned import Binned
 from mixtura.models.weights import Weighting
 from mixtura.priors import Dirichlet, NormalInverseWishart, Spread
 from mixtura.sources import ArraySource
+from mixtura.survey import survey
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ class Case:
     def start(self, x: Any, seed: int = 1) -> MixtureParams[Any]:
         """Return a start far from any optimum."""
         source = ArraySource(self.values(x))
-        found = init.describe(source, self.model, init.survey(source, self.model.family))
+        found = init.describe(source, self.model, survey(source, self.model.family))
         return init.start(source, self.model, found, self.method, np.random.default_rng(seed))
 
 

@@ -15,11 +15,12 @@ from mixtura.em import evaluate, observe
 from mixtura.exceptions import CollapseWarning
 from mixtura.families import Full, Gaussian
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.init import Starts, start, survey
+from mixtura.init import Starts, start
 from mixtura.kernels.simd import has_fma
 from mixtura.kernels.threads import using_threads
 from mixtura.models import Mixture
 from mixtura.sources import ArraySource
+from mixtura.survey import survey
 
 has_kernel = pytest.mark.skipif(not has_fma(), reason="this processor has no fused multiply-add")
 

@@ -32,11 +32,12 @@ from mixtura.families import (
 from mixtura.model import EventKind
 from mixtura.models import Mixture
 from mixtura.sources import ArraySource
+from mixtura.survey import survey
 
 
 def start(model, x, method):
     source = ArraySource(x)
-    return init.start(source, model, init.survey(source, model.family), method, np.random.default_rng(0))
+    return init.start(source, model, survey(source, model.family), method, np.random.default_rng(0))
 
 
 class TestCategories:

@@ -18,6 +18,7 @@ from mixtura.models.mixture import Mixture
 from mixtura.models.weights import Dirichlet, Weighting
 from mixtura.priors import NormalInverseWishart, Spread
 from mixtura.sources.arrays import ArraySource
+from mixtura.survey import survey
 
 STRUCTURES = [Full(), Tied(), Diag(), Spherical()]
 PRIORS = [None, Spread(0.5)]
@@ -41,7 +42,7 @@ def ensemble_of(structure, prior, rows, weight):
     family = Gaussian(structure, reg_covar=1e-3, prior=prior)
     model = Mixture(family, K, weighting=Weighting(Dirichlet(1.5)))
     source = ArraySource(rows, weight)
-    found = init.describe(source, model, init.survey(source, family))
+    found = init.describe(source, model, survey(source, family))
     return Ensemble.of(model), found
 
 
@@ -125,7 +126,7 @@ def test_a_member_with_a_spike_comes_last_however_high_it_is(rng):
     rows = np.concatenate([rng.normal(size=(60, 2)), np.full((5, 2), 0.3)])  # duplicates
     family = Gaussian(Full())
     source = ArraySource(rows, np.ones(len(rows)))
-    model, found = Mixture(family, 2), init.survey(source, family)
+    model, found = Mixture(family, 2), survey(source, family)
     halves, spike = rows[:, 0] > 0, rows[:, 0] == 0.3
     starts = [
         model.from_resp(init.blank(model, found), rows, np.eye(2)[side.astype(int)])[0] for side in (spike, halves)
@@ -143,7 +144,7 @@ def test_narrow_components_have_their_densities_and_moments(rng, structure, apar
     side = rng.integers(2, size=ROWS)
     rows = rng.normal(size=(ROWS, 2)) @ [[1.0, 0.6], [0.0, 0.8]] + apart * side[:, None]
     family = Gaussian(structure)
-    model, found = Mixture(family, 2), init.survey(ArraySource(rows), family)
+    model, found = Mixture(family, 2), survey(ArraySource(rows), family)
     resp = np.eye(2)[side]
     alone, events = model.from_resp(init.blank(model, found), rows, resp)
     assert not events
@@ -166,7 +167,7 @@ def test_a_pass_that_lost_digits_is_made_again(rng, structure):
     side = rng.integers(2, size=ROWS)
     rows = rng.normal(size=(ROWS, 2)) + 1e9 * side[:, None]
     family = Gaussian(structure)
-    model, found = Mixture(family, 2), init.survey(ArraySource(rows), family)
+    model, found = Mixture(family, 2), survey(ArraySource(rows), family)
     alone, _ = model.from_resp(init.blank(model, found), rows, np.eye(2)[side])
     wide, _ = family._assemble(alone.components, alone.components.means, 1e-3 * family.covariance.identity(2, 2))
     ensemble = Ensemble.of(model)
@@ -188,7 +189,7 @@ def test_children_have_what_both_parents_found(rng, structure):
     side = rng.integers(4, size=400)
     rows = rng.normal(size=(400, 2)) + corners[side]
     family, source = Gaussian(structure), ArraySource(rows)
-    model, found = Mixture(family, 4), init.survey(source, family)
+    model, found = Mixture(family, 4), survey(source, family)
     parts = [side * 2 + (rows[:, 0] > corners[side, 0])] * 2
     wasteful = [{0: 0, 1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 3, 7: 3}, {0: 0, 1: 0, 2: 0, 3: 0, 4: 1, 5: 1, 6: 2, 7: 3}]
     resp = [np.eye(4)[[lost[p] for p in part]] for lost, part in zip(wasteful, parts, strict=True)]

@@ -27,6 +27,7 @@ from mixtura.families import (
 from mixtura.grid import Chunk
 from mixtura.models import Mixture
 from mixtura.sources import ArraySource
+from mixtura.survey import survey
 from mixtura.values import leaves, same_bits
 from textbook_families import LOG_DENSITY
 
@@ -149,7 +150,7 @@ def test_an_interrupted_fit_goes_on_bit_for_bit(case, tmp_path):
 
 def start(model, x, method):
     source = ArraySource(x)
-    return init.start(source, model, init.survey(source, model.family), method, np.random.default_rng(0))
+    return init.start(source, model, survey(source, model.family), method, np.random.default_rng(0))
 
 
 def interrupt(state):

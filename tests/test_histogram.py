@@ -16,10 +16,11 @@ from mixtura import GaussianMixture, Histogram, MixtureModel, as_source, load
 from mixtura.em import drive
 from mixtura.exceptions import CheckpointError
 from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
-from mixtura.init import start, survey
+from mixtura.init import start
 from mixtura.models import Mixture, MixtureParams
 from mixtura.models.binned import model_of, rows_of
 from mixtura.models.intervals import interval_moments
+from mixtura.survey import survey
 
 EDGES = np.array([-np.inf, -3.0, -1.0, 0.0, 0.5, 2.0, 3.0, 4.0, 5.5, 9.0, np.inf])
 COUNTS = np.array([3.0, 14.0, 21.5, 12.0, 30.0, 9.25, 22.0, 31.0, 0.0, 2.0])

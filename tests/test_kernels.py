@@ -10,7 +10,6 @@ import pytest
 
 import naive
 from laws import assert_close
-from mixtura import init
 from mixtura.blocks import fold_blocks
 from mixtura.families import Diag, Full, Gaussian, Spherical, Tied
 from mixtura.grid import BLOCK_ROWS, Chunk
@@ -18,6 +17,7 @@ from mixtura.kernels.threads import using_threads
 from mixtura.models import Mixture, MixtureParams
 from mixtura.sources import ArraySource
 from mixtura.stats import Forest
+from mixtura.survey import survey
 from mixtura.values import leaves, same_bits
 
 STRUCTURES = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
@@ -51,7 +51,7 @@ def _problem(
     if weight is not None and n > 1:
         weight[rng.integers(0, n, n // 5)] = 0.0
     model = Mixture(Gaussian(STRUCTURES[name], reg_covar=1e-3), k)
-    found = init.survey(ArraySource(x), model.family)
+    found = survey(ArraySource(x), model.family)
     blank = model.family.blank(model.family.frame(found.low, found.high, found.centre), k)
     params, _ = model.from_resp(blank, x, rng.dirichlet(np.full(k, 0.3), n))
     # Pivots that are not the means, as after a step of the pivot alone.
@@ -181,7 +181,7 @@ def test_spherical_second_moments_keep_their_digits_where_clusters_are_narrow_an
     label = rng.integers(0, k, n)
     x = 1e4 * rng.normal(size=(k, d))[label] + sigma * rng.normal(size=(n, d))
     family = Gaussian(Spherical())
-    found = init.survey(ArraySource(x), family)
+    found = survey(ArraySource(x), family)
     blank = family.blank(family.frame(found.low, found.high, found.centre), k)
     resp = np.eye(k)[label]
     params, _ = Mixture(family, k).from_resp(blank, x, resp)

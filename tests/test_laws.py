@@ -21,6 +21,7 @@ from mixtura.em import Job, drive, drive_jobs
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.sources import ArraySource
 from mixtura.stats import Forest, Stats
+from mixtura.survey import survey
 from mixtura.values import same_bits
 
 every_case = pytest.mark.parametrize("case", cases.CASES.values(), ids=cases.CASES.keys())
@@ -197,7 +198,7 @@ def test_the_tree_refuses_gaps_and_repeats():
 
 def _fit_from_resp(model: Any, x: Any, resp: Any) -> Any:
     """Fit for ten updates from given responsibilities, which do not depend on the units of the rows."""
-    found = init.describe(ArraySource(x), model, init.survey(ArraySource(x), model.family))
+    found = init.describe(ArraySource(x), model, survey(ArraySource(x), model.family))
     blank = init.blank(model, found)
     start, _ = model.from_resp(blank, x, resp)
     (result,) = drive(ArraySource(x), model, [start], tol=0.0, max_iter=10)

@@ -11,12 +11,13 @@ from sklearn.base import clone
 from mixtura import GaussianMixture, MixtureModel, load
 from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
 from mixtura.grid import BLOCK_ROWS
-from mixtura.init import describe, survey
+from mixtura.init import describe
 from mixtura.kernels.simd import has_fma
 from mixtura.model import EventKind
 from mixtura.models import Mixture
 from mixtura.priors import Dirichlet, NormalInverseWishart, Spread
 from mixtura.sources import ArraySource
+from mixtura.survey import survey
 
 RNG = np.random.default_rng(0)
 CLUMPS = np.concatenate([RNG.normal(0, 1, (120, 3)), RNG.normal([4, 9, 1], [1, 2, 0.5], (80, 3))])

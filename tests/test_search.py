@@ -11,10 +11,10 @@ from mixtura import GaussianMixture, MixtureModel, search
 from mixtura.draws import draw_rows
 from mixtura.em import drive
 from mixtura.families import Gaussian, Poisson
-from mixtura.init import _reduce
 from mixtura.models.mixture import Mixture
 from mixtura.search import _noise
 from mixtura.seeding import WAYS, one_by_one, side_by_side, whitened
+from mixtura.survey import _reduce
 
 RINGS = 8  # clusters on a circle: k-means often ends with two centres in one of them
 

@@ -17,11 +17,12 @@ from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent
 from mixtura.cells import Cells, compress, widths
 from mixtura.em import EMResult, Status, drive, unobserved
-from mixtura.init import Starts, Survey, sample_size, start
+from mixtura.init import Starts, sample_size, start
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.result import Agreement
 from mixtura.sources.arrays import ArraySource
+from mixtura.survey import Survey
 
 LOOSE, SHORT = 1e-4, 50  # tolerance and most updates on a sample, which tell how narrow components may be
 TIGHT, LONG = 1e-18, 1000  # on the cells: to rounding

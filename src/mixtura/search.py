@@ -17,7 +17,7 @@ from mixtura.acceleration import Ascent, Plain
 from mixtura.blas import one_thread
 from mixtura.em import EMResult, drive, unobserved
 from mixtura.generations import Candidate, children, ranked, run
-from mixtura.init import Starts, Survey, comparable, fill_in, from_points, sample_size
+from mixtura.init import Starts, comparable, fill_in, from_points, sample_size
 from mixtura.model import Source
 from mixtura.models.collapse import Floor
 from mixtura.models.ensemble import Ensemble
@@ -26,6 +26,7 @@ from mixtura.repeats import merge
 from mixtura.result import ALONE, Agreement
 from mixtura.seeding import one_by_one, side_by_side
 from mixtura.sources.arrays import ArraySource
+from mixtura.survey import Survey
 
 AUTO = "auto"
 

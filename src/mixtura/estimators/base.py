@@ -35,6 +35,7 @@ from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.repeats import merge
 from mixtura.search import AUTO, search
 from mixtura.sources.labelled import LabelledSource
+from mixtura.survey import Survey, survey
 
 POLICIES: dict[str, CollapsePolicy] = {policy.name: policy for policy in (Floor(), Reseed(), Drop(), Raise())}
 
@@ -56,22 +57,22 @@ class BaseMixture(Inference, DensityMixin, Iterated):
     def _make_model(self) -> Mixture[Any]:
         raise NotImplementedError
 
-    def _survey(self, source: Source, model: Mixture[Any]) -> tuple[init.Survey, Mixture[Any]]:
+    def _survey(self, source: Source, model: Mixture[Any]) -> tuple[Survey, Mixture[Any]]:
         """Check the data; return what they are like, and the model to fit to them: values may be missing."""
-        found = init.survey(source, model.for_missing().family)
+        found = survey(source, model.for_missing().family)
         return found, found.suited(model)
 
-    def _make_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> Starts:
+    def _make_starts(self, source: Source, model: Mixture[Any], found: Survey) -> Starts:
         """Return where EM starts: afresh, or from the last parameters under `warm_start`."""
         if self._is_warm():
             return Starts([self.params_])
         return self._make_cold_starts(source, model, init.describe(source, model, found))
 
-    def _make_cold_starts(self, source: Source, model: Mixture[Any], found: init.Survey) -> Starts:
+    def _make_cold_starts(self, source: Source, model: Mixture[Any], found: Survey) -> Starts:
         """Return one start for each of `n_init` restarts."""
         return self._search_starts(source, model, found, self.init_params)
 
-    def _search_starts(self, source: Source, model: Mixture[Any], found: init.Survey, method: str) -> Starts:
+    def _search_starts(self, source: Source, model: Mixture[Any], found: Survey, method: str) -> Starts:
         """Return one start for each of `n_init` restarts, found by a method."""
         random = check_random_state(self.random_state)
         seeds = [random.randint(np.iinfo(np.int32).max) for _ in range(self.n_init)]
@@ -236,7 +237,7 @@ class BaseMixture(Inference, DensityMixin, Iterated):
         self.lower_bounds_ = (result.objective / result.weight).tolist()
         self.lower_bound_ = self.lower_bounds_[-1]
 
-    def _tell_missing(self, found: init.Survey) -> None:
+    def _tell_missing(self, found: Survey) -> None:
         """Set how much was missing from the rows that were fitted."""
         self.n_missing_, self.n_empty_ = found.n_missing, found.n_empty
 

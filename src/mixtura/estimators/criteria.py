@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.em import evaluate
 from mixtura.estimators.assignment import assign, entropies
@@ -18,6 +17,7 @@ from mixtura.model import Model, Source
 from mixtura.models.binned import model_of, rows_of
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.stats import Stats
+from mixtura.survey import survey
 
 S = TypeVar("S", bound=Stats)
 
@@ -98,5 +98,5 @@ class Criteria:
             if model.compiles(source.n_rows, source.n_features) and np.isfinite(stats.loglik):
                 return stats  # a kernel lets no NaN or infinity pass unseen
             tolerant = self.model_.for_missing()
-            init.survey(rows_of(source), tolerant.family)  # names a value that cannot be
+            survey(rows_of(source), tolerant.family)  # names a value that cannot be
             return take(source, tolerant, self.params_) if np.isnan(stats.loglik) else stats

@@ -26,11 +26,12 @@ from mixtura.families.conjugate import ComponentPrior, Spread
 from mixtura.families.covariance import Covariance
 from mixtura.families.fixing import Fixed, FixedGaussian
 from mixtura.families.gaussian import Gaussian
-from mixtura.init import Starts, Survey, blank
+from mixtura.init import Starts, blank
 from mixtura.model import Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.models.weights import Dirichlet, Weighting
 from mixtura.search import AUTO
+from mixtura.survey import Survey
 
 STRUCTURES: dict[str, Covariance[Any]] = {s.name: s for s in (Full(), Tied(), Diag(), Spherical())}
 

@@ -29,6 +29,7 @@ from mixtura.kernels.threads import using_threads
 from mixtura.models.hmm import ChainPrior, HiddenMarkov, HMMParams, check_probabilities
 from mixtura.models.mixture import Mixture
 from mixtura.sources.sequences import SequenceSource
+from mixtura.survey import Survey, find_bad, refuse, survey
 
 
 class HMM(Iterated):
@@ -193,7 +194,7 @@ class HMM(Iterated):
             )
         with self._running(source, warm=False) as checkpoint:
             tolerant = model.for_missing()
-            found = init.survey(source.rows, tolerant.family)
+            found = survey(source.rows, tolerant.family)
             fitted = tolerant if found.n_missing else model
             resumed = checkpoint is not None and checkpoint.saved is not None
             results = drive(
@@ -209,9 +210,7 @@ class HMM(Iterated):
         tell_restarts(results)
         self._publish(model, highest(results))
 
-    def _make_starts(
-        self, source: SequenceSource, model: HiddenMarkov[Any], found: init.Survey
-    ) -> Iterator[HMMParams[Any]]:
+    def _make_starts(self, source: SequenceSource, model: HiddenMarkov[Any], found: Survey) -> Iterator[HMMParams[Any]]:
         """Yield one start for each of `n_init` restarts: the states as components, of a chain that forgets."""
         k = self.n_states
         startprob = _given_probabilities("startprob_init", self.startprob_init, (k,))
@@ -303,8 +302,8 @@ class HMM(Iterated):
         source = read_sequences(self, X, lengths, reset=False)
         tolerant = self.model_.for_missing()
         rows = Chunk(source.rows.x)
-        if bad := init.find_bad(rows, tolerant.family):
-            init.refuse(bad, 0, source, tolerant.family)
+        if bad := find_bad(rows, tolerant.family):
+            refuse(bad, 0, source, tolerant.family)
         model = tolerant if tolerant is not self.model_ and np.isnan(rows.x).any() else self.model_
         compiled = model.compiles(source.n_rows, source.n_features)
         with using_threads(self.n_threads):

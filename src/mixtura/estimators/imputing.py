@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.blocks import posterior_rows
 from mixtura.estimators.reading import read
@@ -18,8 +17,9 @@ from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels.threads import using_threads
 from mixtura.models.missing import draw, impute
 from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.survey import Bad, find_bad, refuse
 
-Filled = tuple[FloatArray, init.Bad | None]
+Filled = tuple[FloatArray, Bad | None]
 
 
 class Imputing:
@@ -76,7 +76,7 @@ class Imputing:
         with using_threads(self.n_threads):
             for filled, bad in source.map_rows(step):
                 if bad:
-                    init.refuse(bad, first, source, model.family)
+                    refuse(bad, first, source, model.family)
                 parts.append(filled)
                 first += filled.shape[-2]
         return np.concatenate(parts, axis=-2)
@@ -86,7 +86,7 @@ def _impute(model: Mixture[Any], params: MixtureParams[Any], chunk: Chunk, *, n_
     """Return the rows of a chunk, filled with means, and the first value that cannot be."""
     family: Any = model.family
     filled = impute(family, params, chunk, compiled=model.compiles(n_rows, chunk.x.shape[1]))
-    return filled, init.find_bad(chunk, model.family)
+    return filled, find_bad(chunk, model.family)
 
 
 def _draw(
@@ -100,4 +100,4 @@ def _draw(
         rng = np.random.default_rng([seed, block.first])
         resp = posterior_rows(model, params, block, compiled=compiled, wanted="shares").resp
         filled.append(np.stack([draw(family, params, block.packed().x, resp, rng) for _ in range(draws)]))
-    return np.concatenate(filled, axis=1), init.find_bad(chunk, model.family)
+    return np.concatenate(filled, axis=1), find_bad(chunk, model.family)

@@ -37,6 +37,7 @@ from mixtura.models.kmeans import KMeansParams, Lloyd
 from mixtura.result import Agreement
 from mixtura.sinks import open_sink
 from mixtura.sources.arrays import ArraySource
+from mixtura.survey import survey
 
 AUTO = "auto"
 SPREAD, RANDOM = "k-means++", "random"
@@ -181,7 +182,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         source = read(self, X, sample_weight, reset=True)
         model = self._make_model()
         with self._running(source, warm=False) as checkpoint:
-            found = starts.survey(source, model.family)
+            found = survey(source, model.family)
             frame = model.family.frame(found.low, found.high, found.centre)
             resumed = checkpoint is not None and checkpoint.saved is not None
             results = drive(
@@ -287,7 +288,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         source = read(self, X, sample_weight, reset=False)
         batches = getattr(self, "n_batches_", 1)
         with using_threads(self.n_threads):
-            starts.survey(source, self.model_.family)
+            survey(source, self.model_.family)
             params, trace = take_in(source, self.model_, self.params_, batches)
         self.__dict__.pop("labels_", None)  # those rows are not these
         self._set_fitted(self.model_, replace(trace.result(Status.STREAM), params=params))
@@ -331,7 +332,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
     def transform(self, X: Any) -> FloatArray:
         """Return the distance of each row of `X` to each center, (n, k)."""
         source, model, params = self._read(X), self.model_, self.params_
-        starts.survey(source, model.family)
+        survey(source, model.family)
         return np.concatenate(list(source.map_rows(partial(_distances, model, params))))
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:
@@ -343,7 +344,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
         check_is_fitted(self)
         source = read(self, X, sample_weight, reset=False)
         with using_threads(self.n_threads):
-            starts.survey(source, self.model_.family)
+            survey(source, self.model_.family)
             return float(evaluate(source, self.model_, self.params_).loglik)
 
     def _read(self, X: Any) -> Source:

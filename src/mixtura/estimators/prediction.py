@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mixtura import init
 from mixtura._types import Array, IntArray, Wanted
 from mixtura.blocks import posterior_rows
 from mixtura.grid import Chunk
 from mixtura.model import Posterior, RowModel, Source
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.sinks import Write, open_sink
+from mixtura.survey import Bad, find_bad, refuse
 
 P = TypeVar("P")
 
@@ -41,14 +41,14 @@ def posteriors(
     first = 0
     for found, bad in source.map_rows(step, most):
         if bad:
-            init.refuse(bad, first, source, model.family)
+            refuse(bad, first, source, model.family)
         first += len(found.labels)
         yield found
 
 
 def _step(
     model: RowModel[P, Any], params: P, chunk: Chunk, *, n_rows: int, wanted: Wanted
-) -> tuple[Posterior, init.Bad | None]:
+) -> tuple[Posterior, Bad | None]:
     """Return what a model knows of each row of a chunk, of `n_rows` in all, and the first value that cannot be."""
     d = chunk.x.shape[1]
     compiled = model.compiles(n_rows, d)
@@ -56,7 +56,7 @@ def _step(
     if compiled and np.isfinite(found.loglik).all():  # a kernel lets no NaN or infinity pass unseen
         return found, None
     tolerant = model.for_missing()
-    bad = init.find_bad(chunk, tolerant.family)
+    bad = find_bad(chunk, tolerant.family)
     if bad is None and np.isnan(found.loglik).any():
         found = posterior_rows(tolerant, params, chunk, compiled=tolerant.compiles(n_rows, d), wanted=wanted)
     return found, bad

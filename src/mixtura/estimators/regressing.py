@@ -8,13 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from mixtura import init
 from mixtura._types import FloatArray
 from mixtura.blocks import posterior_rows
 from mixtura.estimators.prediction import PIECE_VALUES
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Source
 from mixtura.models.conditional import Regression
+from mixtura.survey import Bad, find_bad, refuse
 
 OUT_OF_REACH = "every component has density 0 there, so nothing follows from it; correct the value, or leave it out"
 
@@ -47,7 +47,7 @@ class _Found:
 
     means: FloatArray = field(default_factory=lambda: np.empty(0))
     spread: FloatArray = field(default_factory=lambda: np.empty(0))
-    bad: init.Bad | None = None
+    bad: Bad | None = None
     lost: int | None = None
 
 
@@ -58,7 +58,7 @@ def regressions(source: Source, regression: Regression, spread: Spread) -> Itera
     first = 0
     for found in source.map_rows(step, PIECE_VALUES // regression.model.n_components):
         if found.bad:
-            init.refuse(found.bad, first, source, regression.family)
+            refuse(found.bad, first, source, regression.family)
         if found.lost is not None:
             raise ValueError(f"{source.locate(first + found.lost)}: {OUT_OF_REACH}")
         first += len(found.means)
@@ -67,7 +67,7 @@ def regressions(source: Source, regression: Regression, spread: Spread) -> Itera
 
 def _step(regression: Regression, spread: Spread, chunk: Chunk, *, compiled: bool) -> _Found:
     """Return what is known at each row of a chunk."""
-    if bad := init.find_bad(chunk, regression.family):
+    if bad := find_bad(chunk, regression.family):
         return _Found(bad=bad)
     posterior = posterior_rows(regression.model, regression.given, chunk, compiled=compiled, wanted="shares")
     lost = regression.is_out_of_reach(chunk.x, posterior.loglik)

@@ -25,7 +25,6 @@ from mixtura.families import (
 )
 from mixtura.families.tails import LARGEST_COUNT
 from mixtura.grid import Chunk
-from mixtura.init import LOOK_VALUES, survey
 from mixtura.model import Source
 from mixtura.priors import Spread
 from mixtura.selection.candidates import PATIENT, make_candidates, make_template, tell_columns
@@ -33,6 +32,7 @@ from mixtura.selection.choosing import choose, warn
 from mixtura.selection.options import check_criterion, check_numbers
 from mixtura.selection.table import Selection
 from mixtura.sources.histogram import Histogram
+from mixtura.survey import LOOK_VALUES, survey
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,12 +14,12 @@ from mixtura.checkpoint import Checkpoint
 from mixtura.em import EMResult, Job, drive_jobs
 from mixtura.estimators.base import BaseMixture
 from mixtura.estimators.outcome import best_of
-from mixtura.init import Survey
 from mixtura.model import Source
 from mixtura.repeats import merge
 from mixtura.result import Trace
 from mixtura.sources.arrays import ArraySource
 from mixtura.sources.remembered import Remembered
+from mixtura.survey import Survey
 
 LEFT = 0.1  # nats that a fit may lack in all: a criterion in which 2 is hardly worth a mention must not feel them
 
