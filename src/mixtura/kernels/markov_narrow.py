@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.arena import lined
+from mixtura.arena import fresh, lined
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
-from mixtura.kernels.panel import load_panel, outer, store_panel
+from mixtura.kernels.panel import ACCUMULATORS, Shape, load_panel, load_strip, outer, store_panel
 from mixtura.kernels.simd import bits_above, hsum, load, splat, store
 from mixtura.kernels.threads import share_out
 from mixtura.kernels.tile import SQUARE, VECTOR, clear, constant, padded
@@ -31,6 +31,8 @@ SEGMENT = 1 << 14  # rows that repay a thread: longer sequences are cut
 MARGIN: Any = np.int64(256)  # rows on either side of a cut that have to tell where the chain is, without the others
 ALIKE = 2.0**-43  # relative difference of what is the same but for some roundings; a chain forgets the older ones
 CHECKED = 16  # rows between looks at whether it has
+STEPS: Any = np.int64(32)  # after which transitions are added up: in registers, and from L1
+PRODUCTS = Shape(ACCUMULATORS, 1)
 
 
 @inline_jit
@@ -97,39 +99,60 @@ def depart(
     final: FloatArray,  # IN (8,)
     behind: FloatArray,  # IN (n, 8)
     resp: FloatArray,  # IN emissions (n, 8), OUT weighted probabilities given all rows
-    last: FloatArray,  # TMP (1, 8)
-    pairs: FloatArray,  # IN OUT (8, 8) sums of transitions, still without the factor a_ij
+    work: FloatArray,  # TMP (2 STEPS, 8): what either pass comes with to each row, times v / g of the row
+    sums: FloatArray,  # OUT (8, 8) sums of transitions, still without the factor a_ij
 ) -> float:
     """Run both passes from where they met to the ends; return the log of what alpha ends with.
 
-    NaN, and nothing added, where numbers became too small.
+    NaN where numbers became too small.
     """
     onward, back = load_panel(SQUARE, transmat, 0, 0), load_panel(SQUARE, transposed, 0, 0)
-    sums = load_panel(SQUARE, pairs, 0, 0)
+    clear(sums)
     u = begin + (end - begin + 1) // 2
     t, lifts, once = u - 1, 0, 0.0  # of the pair in the middle, the forward pass tells
     alpha, w = load(behind, t, 0), load(final, 0)
     if u < end:
         w = load(behind, u, 0)
-    store(last, 0, 0, alpha)
     while t >= begin:
-        reached, other, emission = turned(w, back), load(behind, t, 0), load(resp, t, 0)
-        before, factor = settle(resp, t, reached, other, weight)
-        sums = outer(behind, t, 0, (w * splat(factor * once),), sums)
-        w, _ = lift(reached * emission)
-        after = before
-        if u < end:
-            reached, other, emission = turned(alpha, onward), load(behind, u, 0), load(resp, u, 0)
-            after, factor = settle(resp, u, reached, other, weight)
-            sums = outer(last, 0, 0, (other * splat(factor),), sums)
-            alpha, lifted = lift(reached * emission)
-            store(last, 0, 0, alpha)
-            lifts += lifted
-        if not (before > LOST and after > LOST):
-            return math.nan
-        t, u, once = t - 1, u + 1, 1.0
-    store_panel(SQUARE, pairs, 0, 0, sums)
+        steps = min(STEPS, t - begin + 1)
+        onwards = min(steps, end - u)
+        for s in range(steps):
+            reached, other, emission = turned(w, back), load(behind, t - s, 0), load(resp, t - s, 0)
+            before, factor = settle(resp, t - s, reached, other, weight)
+            store(work, s, 0, w * splat(factor * once))
+            w, _ = lift(reached * emission)
+            after = before
+            if s < onwards:
+                reached, other, emission = turned(alpha, onward), load(behind, u + s, 0), load(resp, u + s, 0)
+                after, factor = settle(resp, u + s, reached, other, weight)
+                store(work, STEPS + s, 0, alpha * splat(factor))
+                alpha, lifted = lift(reached * emission)
+                lifts += lifted
+            if not (before > LOST and after > LOST):
+                return math.nan
+            once = 1.0
+        add_products(behind, t, -1, work, 0, steps, sums)
+        add_products(work, STEPS, 1, behind, u, onwards, sums)
+        t, u = t - steps, u + steps
     return math.log(hsum(alpha)) + lifts * LN_SMALL
+
+
+@jit
+def add_products(
+    left: FloatArray,  # IN (n, 8)
+    i: int,
+    step: int,
+    right: FloatArray,  # IN (m, 8)
+    j: int,
+    count: int,
+    sums: FloatArray,  # IN OUT (8, 8)
+) -> None:
+    """Add the outer products of rows i, i + step, ... and rows j, j + 1, ...: some sums at a time, in registers."""
+    for a in range(0, 8, PRODUCTS.rows):
+        panel = load_panel(PRODUCTS, sums, a, 0)
+        for s in range(count):
+            panel = outer(left, i + s * step, a, load_strip(PRODUCTS, right, j + s, 0), panel)
+        store_panel(PRODUCTS, sums, a, 0, panel)
 
 
 @entry_jit
@@ -141,7 +164,8 @@ def smooth_narrow(
     transmat: FloatArray,  # IN (8, 8) diagonals, as of its transpose
     transposed: FloatArray,  # IN (8, 8)
     behind: FloatArray,  # TMP (n, 8)
-    last: FloatArray,  # TMP (1, 8)
+    work: FloatArray,  # TMP (2 STEPS, 8)
+    sums: FloatArray,  # TMP (8, 8)
     top: FloatArray,  # IN (n,) logarithms to be added
     resp: FloatArray,  # IN emissions (n, 8), OUT weighted probabilities of the states
     loglik: FloatArray,  # OUT (m,): NaN for a segment that wants logarithms; it is in none of the sums
@@ -152,7 +176,10 @@ def smooth_narrow(
     for m in range(loglik.shape[0]):
         begin, end = bounds[m], bounds[m + 1]
         lifts = approach(resp, begin, end, initial[m], transmat, transposed, final[m], behind)
-        total = depart(begin, end, weight[m], transmat, transposed, final[m], behind, resp, last, pairs)
+        total = depart(begin, end, weight[m], transmat, transposed, final[m], behind, resp, work, sums)
+        if not math.isnan(total):
+            for i in range(8):
+                store(pairs, i, 0, load(pairs, i, 0) + load(sums, i, 0))
         loglik[m] = total + lifts * LN_SMALL + sum_of(top, begin, end)
 
 
@@ -275,15 +302,16 @@ class NarrowChain:
     ) -> tuple[FloatArray, FloatArray]:
         """Run the passes over groups of segments; return log-likelihoods (m,) of segments and pairs (g, 8, 8)."""
         loglik, pairs = np.empty(len(bounds) - 1), lined(len(groups) - 1, VECTOR, VECTOR)
-        behind, last = lined(*resp.shape), lined(len(pairs), VECTOR)
+        behind = lined(*resp.shape)
 
         def run(begin: int, end: int) -> None:
+            work, sums = fresh(2 * STEPS * VECTOR).reshape(-1, VECTOR), fresh(VECTOR * VECTOR).reshape(-1, VECTOR)
             for g in range(begin, end):
                 a, b = groups[g], groups[g + 1]
                 weight, initial, final = (values[a:b] for values in by_segment)
                 smooth_narrow(
                     bounds[a : b + 1], weight, initial, final, self.ahead, self.back,
-                    behind, last[g : g + 1], top, resp, loglik[a:b], pairs[g],
+                    behind, work, sums, top, resp, loglik[a:b], pairs[g],
                 )  # fmt: skip
 
         share_out(run, len(pairs), 1)

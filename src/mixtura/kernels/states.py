@@ -49,19 +49,24 @@ def over_largest(log_density: FloatArray) -> tuple[FloatArray, FloatArray]:
 def enter(
     x: FloatArray,  # IN (n, d)
     rows: Any,
+    j: int,
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
     origin: FloatArray,  # IN (d, k8)
     s: int,
     z: FloatArray,  # OUT (d, 32)
-) -> None:
-    """Write how far four rows are from the origins of eight states, in the frame."""
-    for j in range(x.shape[1]):
-        here = load(origin, j, s)
-        store(z, j, 0, splat((x[rows[0], j] - shift[j]) * scale[j]) - here)
-        store(z, j, 8, splat((x[rows[1], j] - shift[j]) * scale[j]) - here)
-        store(z, j, 16, splat((x[rows[2], j] - shift[j]) * scale[j]) - here)
-        store(z, j, 24, splat((x[rows[3], j] - shift[j]) * scale[j]) - here)
+) -> Any:
+    """Write, and return, how far four rows are from the origins of eight states in column j of the frame."""
+    here = load(origin, j, s)
+    z0 = splat((x[rows[0], j] - shift[j]) * scale[j]) - here
+    z1 = splat((x[rows[1], j] - shift[j]) * scale[j]) - here
+    z2 = splat((x[rows[2], j] - shift[j]) * scale[j]) - here
+    z3 = splat((x[rows[3], j] - shift[j]) * scale[j]) - here
+    store(z, j, 0, z0)
+    store(z, j, 8, z1)
+    store(z, j, 16, z2)
+    store(z, j, 24, z3)
+    return z0, z1, z2, z3
 
 
 @jit
@@ -79,16 +84,16 @@ def write_joint(
     joint: FloatArray,  # OUT (n, k8)
 ) -> None:
     """Write the log-densities, to base 2, of some rows in each state (formula E1), of four rows at a time."""
-    for t in range(begin, end, ROWS):
-        rows = (t, min(t + 1, end - 1), min(t + 2, end - 1), min(t + 3, end - 1))
-        for s in range(0, peaks.shape[0], 8):
-            enter(x, rows, shift, scale, means, s, z)
+    for s in range(0, peaks.shape[0], 8):
+        for t in range(begin, end, ROWS):
+            rows = (t, min(t + 1, end - 1), min(t + 2, end - 1), min(t + 3, end - 1))
             j0 = load(peaks, s)
             j1, j2, j3 = j0, j0, j0
             for j in range(x.shape[1]):
-                y0 = splat(0.0)
-                y1, y2, y3 = y0, y0, y0
-                for h in range(max(0, j - band), j + 1):
+                z0, z1, z2, z3 = enter(x, rows, j, shift, scale, means, s, z)
+                factor = load(factors, j * x.shape[1] + j, s)
+                y0, y1, y2, y3 = factor * z0, factor * z1, factor * z2, factor * z3
+                for h in range(max(0, j - band), j):
                     factor = load(factors, j * x.shape[1] + h, s)
                     y0, y1 = fma(factor, load(z, h, 0), y0), fma(factor, load(z, h, 8), y1)
                     y2, y3 = fma(factor, load(z, h, 16), y2), fma(factor, load(z, h, 24), y3)
@@ -108,14 +113,14 @@ def take_out(
 ) -> None:
     """Turn log-densities of some rows into densities, after the largest was taken out of each."""
     for t in range(begin, end):
-        most = splat(LOWEST)
-        for s in range(0, density.shape[1], 8):
+        most = vmax(load(density, t, 0), splat(LOWEST))
+        for s in range(8, density.shape[1], 8):
             most = vmax(load(density, t, s), most)
         top[t] = hmax(most)
+    for s in range(0, density.shape[1], 8):  # the outer loop, also elsewhere: mostly it is of one vector
+        for t in range(begin, end):
+            store(density, t, s, exp2(load(density, t, s) - splat(top[t])))
     for t in range(begin, end):
-        most = splat(top[t])
-        for s in range(0, density.shape[1], 8):
-            store(density, t, s, exp2(load(density, t, s) - most))
         top[t] *= LN2
 
 
@@ -229,15 +234,14 @@ def add_moments(
         for t in range(b * BLOCK_ROWS, last + 1, ROWS):
             rows = (t, min(t + 1, last), min(t + 2, last), min(t + 3, last))  # one that is repeated counts once
             for s in range(0, k8, 8):
-                enter(x, rows, shift, scale, pivot, s, z)
                 r0 = load(resp, t, s)
                 r1 = load(resp, rows[1], s) * splat(1.0 if rows[1] > t else 0.0)
                 r2 = load(resp, rows[2], s) * splat(1.0 if rows[2] > rows[1] else 0.0)
                 r3 = load(resp, rows[3], s) * splat(1.0 if rows[3] > rows[2] else 0.0)
                 store(sums, b, 0, s, load(sums, b, 0, s) + ((r0 + r1) + (r2 + r3)))
                 for j in range(d):
-                    p0, p1 = r0 * load(z, j, 0), r1 * load(z, j, 8)
-                    p2, p3 = r2 * load(z, j, 16), r3 * load(z, j, 24)
+                    z0, z1, z2, z3 = enter(x, rows, j, shift, scale, pivot, s, z)
+                    p0, p1, p2, p3 = r0 * z0, r1 * z1, r2 * z2, r3 * z3
                     store(sums, b, 1 + j, s, load(sums, b, 1 + j, s) + ((p0 + p1) + (p2 + p3)))
                     for h in range(max(0, j - band), j + 1):
                         at = 1 + d + j * d + h
