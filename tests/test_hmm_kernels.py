@@ -24,8 +24,9 @@ from mixtura.values import same_bits
 if not Gaussian().fused(2, 2):
     pytest.skip("this machine does not run the kernels", allow_module_level=True)
 
-from mixtura.kernels import markov, markov_narrow, states
+from mixtura.kernels import alike, markov, segments, states
 from mixtura.kernels.markov_narrow import NarrowChain
+from mixtura.kernels.segments import Bounds
 
 LENGTHS = np.array([1, 2, 3, 4, 5, 40, 301, 1, 1000])
 STARTS = np.concatenate([[0], LENGTHS.cumsum()])
@@ -56,7 +57,7 @@ def in_logarithms(density: Any, top: Any, weight: Any, start: Any, transmat: Any
 
 def smooth(density: Any, top: Any, starts: Any, weight: Any, start: Any, transmat: Any) -> Any:
     """Return what the kernel for so many states finds."""
-    return markov.prepare(start, transmat).smooth(states.widened(density), top, starts, weight)
+    return markov.prepare(start, transmat).smooth(states.widened(density), top, Bounds(starts), weight)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def smooth(density: Any, top: Any, starts: Any, weight: Any, start: Any, transma
 def test_the_chain_is_that_in_logarithms(kind, k):
     density, top, weight, *shares = a_chain(k)
     expected = in_logarithms(density, top, weight, *shares)
-    found = kind.of(*shares).smooth(states.widened(density), top, STARTS, weight)
+    found = kind.of(*shares).smooth(states.widened(density), top, Bounds(STARTS), weight)
     for ours, theirs in zip(found, expected, strict=True):
         assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
 
@@ -107,15 +108,15 @@ def test_a_sequence_that_wants_logarithms_is_in_none_of_the_sums():
 def cuts(monkeypatch):
     """Make long of a sequence of 2048 rows; return a list that is told how many cuts each run of the kernels makes."""
     told: list[int] = []
-    cut = NarrowChain._cut
+    cut = NarrowChain._find_cuts
 
-    def listen(self: Any, emission: Any, starts: Any) -> Any:
-        found = cut(self, emission, starts)
-        told.append(len(found.rows))
-        return found
+    def listen(self: Any, emission: Any, rows: Any) -> Any:
+        found, known = cut(self, emission, rows)
+        told.append(int(known.sum()))
+        return found, known
 
-    monkeypatch.setattr(markov_narrow, "SEGMENT", 1024)
-    monkeypatch.setattr(NarrowChain, "_cut", listen)
+    monkeypatch.setattr(segments, "SEGMENT", 1024)
+    monkeypatch.setattr(NarrowChain, "_find_cuts", listen)
     return told
 
 
@@ -123,9 +124,9 @@ def both(density: Any, starts: Any, startprob: Any, transmat: Any, monkeypatch: 
     """Return what is found of sequences with cuts, and without."""
     narrow, rng = NarrowChain.of(startprob, transmat), np.random.default_rng(0)
     top, weight = rng.normal(size=len(density)), 0.5 + rng.random(len(starts) - 1)
-    found = narrow.smooth(states.widened(density), top, starts, weight)
-    monkeypatch.setattr(markov_narrow, "SEGMENT", len(density))
-    return found, narrow.smooth(states.widened(density), top, starts, weight)
+    found = narrow.smooth(states.widened(density), top, Bounds(starts), weight)
+    monkeypatch.setattr(segments, "SEGMENT", len(density))
+    return found, narrow.smooth(states.widened(density), top, Bounds(starts), weight)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 8])
@@ -211,22 +212,61 @@ def test_rows_that_are_alike_are_found():
     rng = np.random.default_rng(0)
     x = rng.integers(0, [3, 5], (500, 2)).astype(float)
     x[x[:, 0] == 1, 1] = 2.0  # not every pair occurs
-    alike = states.find_alike(x)
-    assert alike is not None
-    assert alike.n_codes == 15
+    found = alike.find_alike(x)
+    assert found is not None
+    assert found.n_codes == 15
     values, counts = np.unique(x, axis=0, return_counts=True)
-    assert_array_equal(x[alike.rows], values)
+    assert_array_equal(found.values, values)
     back = np.full((15, 2), np.nan)
-    back[alike.present] = x[alike.rows]
-    assert_array_equal(back[alike.codes], x)
-    assert_array_equal(states.tally(np.ones((500, 1)), alike)[:, 0], counts)
+    back[found.present] = found.values
+    assert_array_equal(back[found.codes], x)
+    assert_array_equal(alike.tally(np.ones((500, 1)), found)[:, 0], counts)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rows_that_are_alike_are_looked_up_and_tallied_in_pieces(threads):
+    rng, n = np.random.default_rng(0), 2 * states.PIECE + 77
+    x, resp, logs = rng.integers(0, 3, (n, 1)).astype(float), rng.random((n, 2)), np.log(rng.random((3, 2)))
+    found = alike.find_alike(x)
+    assert found is not None
+    with using_threads(threads):
+        sums, (density, top) = alike.tally(resp, found), alike.look_up(logs, found)
+    assert_allclose(sums, [resp[x[:, 0] == value].sum(axis=0) for value in range(3)], rtol=1e-12)
+    assert_allclose(np.log(density[:, :2]) + top[:, None], logs[x[:, 0].astype(int)], rtol=1e-12)
+
+
+def test_what_was_made_of_rows_serves_other_parameters():
+    family, rng = Poisson(), np.random.default_rng(0)
+    rows = Sequences(rng.integers(0, 9, (N, 1)).astype(float), lengths=LENGTHS)
+    shares, theta = rng.dirichlet(np.ones(3), 4), family.blank(family.frame(*np.zeros((3, 1))), 3)
+    for _ in range(3):
+        theta, _ = family.update(family.suffstats(theta, rows.x, rng.dirichlet(np.ones(3), N)), theta)
+        params: HMMParams[Any] = HMMParams(shares[0], shares[1:], theta, np.full(3, 1 / 3), np.full(3, 0.3))
+        again, anew = (evaluate_block(family, params, part) for part in (rows, replace(rows, made={})))
+        assert again.to_bytes() == anew.to_bytes()
+    assert len(rows.blocks[0].made) == 2
+
+
+def evaluate_block(family: Any, params: Any, rows: Sequences) -> Any:
+    """Return the sums over one block, by kernels."""
+    ((_, stats),) = HiddenMarkov(family, 3).e_blocks(params, rows)
+    return stats
+
+
+def test_segments_are_those_of_the_cuts_of_each_pass():
+    bounds = Bounds(np.array([0, 5, 5 * segments.SEGMENT]))
+    cuts = np.array([True, False, True])
+    for known in (cuts, ~cuts, cuts, np.zeros(3, dtype=bool)):
+        expected = segments.Segments.between(bounds.starts, bounds.tried[known])
+        for ours, theirs in zip(bounds.segments(known), expected, strict=True):
+            assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("bad", [-1.0, 0.5, np.nan, np.inf, 100.0, 1e300])
 def test_rows_of_other_values_are_not_looked_up(bad):
     x = np.zeros((500, 1))
     x[250] = bad
-    assert states.find_alike(x) is None
+    assert alike.find_alike(x) is None
 
 
 @pytest.mark.parametrize("family", [Poisson(), Bernoulli(), Categorical(2)], ids=lambda family: family.name)
@@ -239,7 +279,7 @@ def test_sums_over_rows_that_are_alike_are_those_over_all(family, d):
     shares = rng.dirichlet(np.ones(3), 4)
     params: HMMParams[Any] = HMMParams(shares[0], shares[1:], theta, np.full(3, 1 / 3), np.full(3, 0.3))
     model, rows = HiddenMarkov(family, 3), Sequences(x, rng.random(len(LENGTHS)), lengths=LENGTHS)
-    assert states.find_alike(x) is not None
+    assert alike.find_alike(x) is not None
     ((_, compiled),) = model.e_blocks(params, rows)
     assert_close(compiled, model.e_block(params, rows))
 
@@ -258,7 +298,7 @@ def test_a_pass_that_works_in_used_memory_has_the_same_bits():
         assert again.to_bytes() == first.to_bytes()
 
 
-@pytest.mark.parametrize("lengths", [[3 * markov_narrow.SEGMENT + 100], [700] * 80], ids=["long", "many"])
+@pytest.mark.parametrize("lengths", [[3 * segments.SEGMENT + 100], [700] * 80], ids=["long", "many"])
 def test_threads_change_no_bit(lengths):
     family, rng = Gaussian(Full()), np.random.default_rng(0)
     x = rng.normal(size=(sum(lengths), 2))

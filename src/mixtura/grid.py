@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray
 from mixtura.arena import Arena
+
+T = TypeVar("T")
 
 BLOCK_ROWS = 1024  # some tiles of a kernel; few enough that 50,000 rows keep 48 cores busy
 BLOCK_STEPS = 1 << 17  # rows of a block of sequences, at least: so many that what Python does with it does not count
@@ -103,7 +105,8 @@ class Chunk:
 
         With `sparse`, those of a sparse matrix stay as they are.
         """
-        return self if sparse and is_sparse(self.x) else replace(self, x=dense(self.x, dtype))
+        x = self.x if sparse and is_sparse(self.x) else dense(self.x, dtype)
+        return self if x is self.x else replace(self, x=x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,15 +123,30 @@ class Sequences(Chunk):
         Rows of each sequence; together those of `x`.
     idle : deque of Arena
         Memory for the E-step on a block, from one pass to the next.
+    made : dict
+        What `once` has made, by the function that made it.
     """
 
     lengths: IntArray = field(kw_only=True)
     idle: deque[Arena] = field(kw_only=True, default_factory=deque)
+    made: dict[Any, Any] = field(kw_only=True, default_factory=dict)
 
     @cached_property
     def starts(self) -> IntArray:
         """The first row of each sequence, and the end, (m + 1,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @cached_property
+    def blocks(self) -> tuple[Sequences, ...]:
+        """The blocks: the same objects in each pass, so that what was made of them once is known."""
+        return tuple(self.split(BLOCK_ROWS))
+
+    def once(self, make: Callable[..., T], *parts: Any) -> T:
+        """Return what a function made of parts of these sequences in its first call."""
+        if make not in self.made:
+            self.made[make] = make(*parts)
+        made: T = self.made[make]
+        return made
 
     def split(self, rows: int) -> Iterator[Sequences]:
         """Cut into chunks of whole blocks, each of at least `rows` rows but for the last one."""

@@ -189,14 +189,18 @@ class States(Generic[M]):
     Attributes
     ----------
     densities : callable
-        Takes rows (n, d); returns their densities (n, k8) over the largest of a row, or near it, and the logarithm (n,)
-        of that. Zeros after the k-th make up whole vectors of eight.
+        Takes rows; returns their densities (n, k8) over the largest of a row, or near it, and the logarithm (n,) of
+        that. Zeros after the k-th make up whole vectors of eight.
     sums : callable
-        Takes rows (n, d) and responsibilities (n, k); returns the family's sums.
+        Takes rows and responsibilities (n, k); returns the family's sums.
+    encode : callable, optional
+        Takes rows (n, d); returns what the others take in their place, at any parameters, or None for the rows
+        themselves.
     """
 
-    densities: Callable[[FloatArray], tuple[FloatArray, FloatArray]]
-    sums: Callable[[FloatArray, FloatArray], M]
+    densities: Callable[[Any], tuple[FloatArray, FloatArray]]
+    sums: Callable[[Any, FloatArray], M]
+    encode: Callable[[FloatArray], Any] | None = None
 
 
 class Family(Protocol[T, M]):

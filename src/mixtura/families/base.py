@@ -93,7 +93,9 @@ class Composed(ABC, Generic[T]):
 
     def states(self, theta: T) -> States[Any]:
         """Return what a Markov chain asks of rows: worked out once for those that are alike."""
-        return States(partial(scaled_densities, self, theta), partial(tallied_sums, self, theta))
+        from mixtura.kernels.alike import find_alike
+
+        return States(partial(scaled_densities, self, theta), partial(tallied_sums, self, theta), find_alike)
 
     def posterior_rows(self, log_weights: FloatArray, theta: T, x: Any, wanted: Wanted) -> Any:
         """Refuse: there is no compiled kernel."""
@@ -224,22 +226,22 @@ def log_density_pieces(family: Any, theta: Any, x: FloatArray) -> FloatArray:
     return np.concatenate(found)
 
 
-def scaled_densities(family: Any, theta: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return densities (n, k8) of rows over the largest, and its logarithm (n,); see `States`."""
-    from mixtura.kernels import states
+def scaled_densities(family: Any, theta: Any, x: Any) -> tuple[FloatArray, FloatArray]:
+    """Return densities (n, k8) of rows, or of those that are alike, over the largest, and its logarithm (n,)."""
+    from mixtura.kernels import alike, states
 
-    if (alike := states.find_alike(x)) is None:
-        return states.over_largest(log_density_pieces(family, theta, x))
-    return states.look_up(log_density_pieces(family, theta, x[alike.rows]), alike)
+    if isinstance(x, alike.Alike):
+        return alike.look_up(log_density_pieces(family, theta, x.values), x)
+    return states.over_largest(log_density_pieces(family, theta, x))
 
 
-def tallied_sums(family: Any, theta: Any, x: FloatArray, resp: FloatArray) -> Any:
-    """Return a family's sums over rows with these responsibilities (n, k)."""
-    from mixtura.kernels import states
+def tallied_sums(family: Any, theta: Any, x: Any, resp: FloatArray) -> Any:
+    """Return a family's sums over rows, or over those that are alike, with these responsibilities (n, k)."""
+    from mixtura.kernels import alike
 
-    if (alike := states.find_alike(x)) is None:
-        return sum_pieces(family, theta, x, resp)
-    return sum_pieces(family, theta, x[alike.rows], states.tally(resp, alike))
+    if isinstance(x, alike.Alike):
+        return sum_pieces(family, theta, x.values, alike.tally(resp, x))
+    return sum_pieces(family, theta, x, resp)
 
 
 def expect(name: str, values: FloatArray, shape: tuple[int, ...], good: BoolArray | bool, words: str) -> None:

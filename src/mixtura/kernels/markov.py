@@ -15,6 +15,7 @@ from mixtura._types import FloatArray, IntArray
 from mixtura.arena import lined
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.markov_narrow import NarrowChain
+from mixtura.kernels.segments import Bounds
 from mixtura.kernels.simd import fma, hsum, load, splat, store
 from mixtura.kernels.tile import VECTOR, clear, constant, padded, up_to
 
@@ -153,23 +154,23 @@ class WideChain:
         return cls(transmat, padded(startprob, k8), padded(transmat, k8, k8), padded(transmat.T, k8, k8))
 
     def smooth(
-        self, emission: FloatArray, top: FloatArray, starts: IntArray, weight: FloatArray
+        self, emission: FloatArray, top: FloatArray, bounds: Bounds, weight: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return what `prepare` promises."""
         k, k8 = len(self.transmat), len(self.start)
         loglik, pairs, resp = np.empty(len(weight)), lined(k8, k8), lined(*emission.shape)
         smooth_wide(
-            constant(emission), starts, constant(weight), k, self.start, self.ahead, self.back, lined(2, k8),
+            constant(emission), bounds.starts, constant(weight), k, self.start, self.ahead, self.back, lined(2, k8),
             resp, loglik, pairs,
         )  # fmt: skip
-        loglik += np.add.reduceat(top, starts[:-1])
+        loglik += np.add.reduceat(top, bounds.starts[:-1])
         return loglik, resp[:, :k], pairs[:k, :k] * self.transmat
 
 
 def prepare(startprob: FloatArray, transmat: FloatArray) -> NarrowChain | WideChain:
     """Return a chain (k,), (k, k) as kernels take it.
 
-    Its ``smooth(emission, top, starts, weight)`` returns log-likelihoods (m,), weighted probabilities of states (n, k),
+    Its ``smooth(emission, top, bounds, weight)`` returns log-likelihoods (m,), weighted probabilities of states (n, k),
     and transitions (k, k) of sequences. One that wants logarithms has the log-likelihood NaN and is in none of the
     sums. It takes:
 
@@ -178,8 +179,8 @@ def prepare(startprob: FloatArray, transmat: FloatArray) -> NarrowChain | WideCh
         come zeros up to a multiple of eight. What becomes of them is not said.
     top : (n,) array
         The logarithms that were taken out.
-    starts : (m + 1,) array of int
-        First rows of the sequences, and the end.
+    bounds : Bounds
+        Where the sequences begin.
     weight : (m,) array
         Weights of the sequences.
     """

@@ -17,6 +17,7 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.arena import fresh, lined
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.panel import ACCUMULATORS, Shape, load_panel, load_strip, outer, store_panel
+from mixtura.kernels.segments import Bounds, Segments
 from mixtura.kernels.simd import bits_above, hsum, load, splat, store
 from mixtura.kernels.threads import share_out
 from mixtura.kernels.tile import SQUARE, VECTOR, clear, constant, padded
@@ -27,7 +28,6 @@ LN_SMALL = math.log(SMALL)
 # The probability of a sequence, up to lifts. No entry above 2**-1022 has lost a digit, and no other number that it
 # meets is above 1: the lost are less than 2**-62 of this.
 LOST = 2.0**-960
-SEGMENT = 1 << 14  # rows that repay a thread: longer sequences are cut
 MARGIN: Any = np.int64(256)  # rows on either side of a cut that have to tell where the chain is, without the others
 ALIKE = 2.0**-43  # relative difference of what is the same but for some roundings; a chain forgets the older ones
 CHECKED = 16  # rows between looks at whether it has
@@ -275,40 +275,35 @@ class NarrowChain:
         return cls(transmat, padded(startprob, VECTOR), constant(diagonals(wide)), constant(diagonals(wide.T)))
 
     def smooth(
-        self, emission: FloatArray, top: FloatArray, starts: IntArray, weight: FloatArray
+        self, emission: FloatArray, top: FloatArray, bounds: Bounds, weight: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return what `markov.prepare` promises; long sequences are cut, and segments shared out to threads."""
         k, resp = len(self.transmat), emission
-        cuts = self._cut(emission, starts)
-        bounds = np.sort(np.concatenate([starts, cuts.rows]))
-        first, begun = np.searchsorted(bounds, starts[:-1]), np.searchsorted(bounds, cuts.rows)
-        m, of = len(bounds) - 1, np.searchsorted(starts, bounds[:-1], side="right") - 1  # segments, their sequences
-        initial, final = np.tile(self.start, (m, 1)), np.ones((m, VECTOR))
-        initial[begun], final[begun - 1] = cuts.initial, cuts.final
-        # What a thread takes: some sequences, or one segment of a sequence that is cut.
-        edges = np.searchsorted(bounds, np.arange(0, len(resp), SEGMENT)), begun - 1, begun, begun + 1, np.array([m])
-        groups = np.unique(np.concatenate(edges))
-        found, pairs = self._run(
-            resp, constant(top), bounds, groups, constant(weight[of]), constant(initial), constant(final)
-        )
-        loglik = np.add.reduceat(found, first)
-        lost = np.zeros(m, dtype=np.bool_)  # segments of a sequence that is cut and wants logarithms
-        lost[begun] = lost[begun - 1] = np.isnan(loglik[of[begun]])
-        total = pairs[~lost[groups[:-1]]].sum(axis=0) + cuts.where(~lost[begun]).pairs(resp)
+        cuts, known = self._find_cuts(emission, bounds.tried)
+        segments = bounds.segments(known)
+        m, cuts = len(segments.of), cuts.where(known)
+        initial, final = np.empty((m, VECTOR)), np.ones((m, VECTOR))
+        initial[:] = self.start
+        initial[segments.begun], final[segments.begun - 1] = cuts.initial, cuts.final
+        found, pairs = self._run(resp, constant(top), segments, weight[segments.of], initial, final)
+        loglik = np.add.reduceat(found, segments.first)
+        lost = np.isnan(loglik)[segments.of] & segments.cut  # of a sequence that is cut and wants logarithms
+        total = pairs[~lost[segments.groups[:-1]]].sum(axis=0) + cuts.where(~lost[segments.begun]).pairs(resp)
         return loglik, resp[:, :k], total[:k, :k] * self.transmat
 
     def _run(
-        self, resp: FloatArray, top: FloatArray, bounds: IntArray, groups: IntArray, *by_segment: FloatArray
+        self, resp: FloatArray, top: FloatArray, segments: Segments, *by_segment: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Run the passes over groups of segments; return log-likelihoods (m,) of segments and pairs (g, 8, 8)."""
-        loglik, pairs = np.empty(len(bounds) - 1), lined(len(groups) - 1, VECTOR, VECTOR)
+        bounds, groups = segments.bounds, segments.groups
+        loglik, pairs = np.empty(len(segments.of)), lined(len(groups) - 1, VECTOR, VECTOR)
         behind = lined(*resp.shape)
 
         def run(begin: int, end: int) -> None:
             work, sums = fresh(2 * STEPS * VECTOR).reshape(-1, VECTOR), fresh(VECTOR * VECTOR).reshape(-1, VECTOR)
             for g in range(begin, end):
                 a, b = groups[g], groups[g + 1]
-                weight, initial, final = (values[a:b] for values in by_segment)
+                weight, initial, final = (constant(values[a:b]) for values in by_segment)
                 smooth_narrow(
                     bounds[a : b + 1], weight, initial, final, self.ahead, self.back,
                     behind, work, sums, top, resp, loglik[a:b], pairs[g],
@@ -317,18 +312,15 @@ class NarrowChain:
         share_out(run, len(pairs), 1)
         return loglik, pairs
 
-    def _cut(self, emission: FloatArray, starts: IntArray) -> Cuts:
-        """Return where long sequences can be cut."""
-        long = np.flatnonzero(np.diff(starts) >= 2 * SEGMENT)
-        tried = [np.arange(starts[i] + SEGMENT, starts[i + 1] - SEGMENT + 1, SEGMENT) for i in long]
-        rows = np.concatenate([np.empty(0, dtype=np.int64), *tried])
+    def _find_cuts(self, emission: FloatArray, rows: IntArray) -> tuple[Cuts, BoolArray]:
+        """Return the cuts before these rows, and whether they can be made."""
         found, known = lined(3, len(rows), VECTOR), np.empty(len(rows), dtype=np.int64)
         k = len(self.transmat)
         alpha, initial, final = found
         find_cuts(
             constant(emission), rows, k, self.ahead, self.back, lined(VECTOR, VECTOR), alpha, initial, final, known
         )
-        return Cuts(rows, alpha, initial, final).where(known > 0)
+        return Cuts(rows, alpha, initial, final), known > 0
 
 
 class Cuts(NamedTuple):
@@ -346,5 +338,5 @@ class Cuts(NamedTuple):
     def pairs(self, resp: FloatArray) -> FloatArray:
         """Return the sums (8, 8) of transitions across the cuts, without the factor a_ij."""
         share = np.divide(resp[self.rows], self.initial, out=np.zeros_like(self.initial), where=self.initial > 0)
-        pairs: FloatArray = np.einsum("ci,cj->ij", self.alpha, share)
+        pairs: FloatArray = (self.alpha[:, :, None] * share[:, None, :]).sum(axis=0)
         return pairs

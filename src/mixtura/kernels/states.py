@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mixtura._types import FloatArray, IntArray
+from mixtura._types import FloatArray
 from mixtura.arena import lined
 from mixtura.grid import BLOCK_ROWS
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
@@ -22,7 +23,6 @@ ROOT_HALF_LOG2_E = math.sqrt(LOG2_E / 2)  # a factor times this: -|y|^2 then is 
 WIDEST = 8  # columns from which the kernel of the posterior, whose products are blocked, finds densities sooner
 PIECE_BLOCKS = 8
 PIECE = PIECE_BLOCKS * BLOCK_ROWS  # rows that repay a thread
-ROWS_A_VALUE = 8  # so many rows of each possible value repay to look for those that are alike
 ROWS: Any = np.int64(4)  # worked on together: what is loaded or stored for one was half of the time
 
 
@@ -32,6 +32,16 @@ def widened(values: FloatArray, beyond: float = 0.0) -> FloatArray:
     wide = lined(n, up_to(VECTOR, k))
     wide[:, :k], wide[:, k:] = values, beyond
     return wide
+
+
+def in_pieces(run: Callable[[slice, slice], None], n: int, size: int = PIECE) -> None:
+    """Call ``run(pieces, rows)`` for some pieces of n rows at a time, on the threads allowed."""
+
+    def run_some(begin: int, end: int) -> None:
+        run(slice(begin, end), slice(begin * size, end * size))
+
+    count = -(-n // size)
+    share_out(run_some, count, count)
 
 
 def over_largest(log_density: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -203,15 +213,13 @@ class Densities:
         n, d = x.shape
         density, top = lined(n, len(self.peaks)), np.empty(n)
 
-        def run(begin: int, end: int) -> None:
-            rows, z = slice(begin * PIECE, end * PIECE), lined(d, 8 * ROWS)
+        def run(_: slice, rows: slice) -> None:
             write_densities(
                 constant(x[rows]), self.shift, self.scale, self.means, self.factors, self.band, self.peaks,
-                z, density[rows], top[rows],
+                lined(d, 8 * ROWS), density[rows], top[rows],
             )  # fmt: skip
 
-        pieces = -(-n // PIECE)
-        share_out(run, pieces, pieces)
+        in_pieces(run, n)
         return density, top
 
 
@@ -273,92 +281,14 @@ class Moments:
         sums = lined(-(-n // BLOCK_ROWS), 1 + d + d * d, k8)
         wide = constant(resp) if k == k8 else padded(resp, k8)
 
-        def run(begin: int, end: int) -> None:
-            rows, z, blocks = (
-                slice(begin * PIECE, end * PIECE),
-                lined(d, 8 * ROWS),
-                slice(begin * PIECE_BLOCKS, end * PIECE_BLOCKS),
-            )
-            add_moments(constant(x[rows]), self.shift, self.scale, wide[rows], self.pivot, self.band, z, sums[blocks])
+        def run(pieces: slice, rows: slice) -> None:
+            add_moments(
+                constant(x[rows]), self.shift, self.scale, wide[rows], self.pivot, self.band, lined(d, 8 * ROWS),
+                sums[pieces.start * PIECE_BLOCKS : pieces.stop * PIECE_BLOCKS],
+            )  # fmt: skip
 
-        pieces = -(-n // PIECE)
-        share_out(run, pieces, pieces)
+        in_pieces(run, n)
         total = sums.sum(axis=0)[:, :k].T
         lower = total[:, 1 + d :].reshape(k, d, d)
         upper = np.swapaxes(np.tril(lower, -1), -1, -2)
         return total[:, 0].copy(), total[:, 1 : 1 + d].copy(), np.tril(lower) + upper
-
-
-@entry_jit
-def write_codes(
-    x: FloatArray,  # IN (n, d)
-    sizes: IntArray,  # IN (d,) numbers of values of the columns
-    codes: IntArray,  # OUT (n,)
-    seen: IntArray,  # OUT (sizes[0] ... sizes[d - 1],) a row of each code, or -1
-) -> bool:
-    """Write what number the values of each row are the digits of; return whether all are whole numbers from 0."""
-    for c in range(seen.shape[0]):
-        seen[c] = -1
-    for t in range(x.shape[0]):
-        code = 0
-        for j in range(x.shape[1]):
-            digit = int(x[t, j])
-            if digit != x[t, j] or digit < 0:
-                return False
-            code = code * sizes[j] + digit
-        codes[t] = code
-        seen[code] = t
-    return True
-
-
-class Alike(NamedTuple):
-    """Rows of few kinds: that of each, (n,); how many; those that are `present`, (m,), and one row of each of these."""
-
-    codes: IntArray
-    n_codes: int
-    present: IntArray
-    rows: IntArray
-
-
-def find_alike(x: FloatArray) -> Alike | None:
-    """Return which rows are alike, None where values are not whole numbers from 0 or may be too many."""
-    n = len(x)
-    sizes = x.max(axis=0) + 1.0
-    if not 1 <= sizes.min() <= sizes.prod() * ROWS_A_VALUE <= n:
-        return None
-    codes, seen = np.empty(n, dtype=np.int64), np.empty(int(sizes.prod()), dtype=np.int64)
-    if not write_codes(constant(x), sizes.astype(np.int64), codes, seen):
-        return None
-    present = np.flatnonzero(seen >= 0)
-    return Alike(codes, len(seen), present, seen[present])
-
-
-def look_up(log_density: FloatArray, alike: Alike) -> tuple[FloatArray, FloatArray]:
-    """Return the same as `over_largest` of rows, from the log-densities (m, k) of one row of each kind."""
-    density, top = over_largest(log_density)
-    table, tops = np.zeros((alike.n_codes, density.shape[1])), np.zeros(alike.n_codes)
-    table[alike.present], tops[alike.present] = density, top
-    out = lined(len(alike.codes), density.shape[1])
-    return table.take(alike.codes, axis=0, out=out, mode="clip"), tops.take(alike.codes)
-
-
-@entry_jit
-def add_tallies(
-    resp: FloatArray,  # IN (n, k8)
-    codes: IntArray,  # IN (n,)
-    sums: FloatArray,  # OUT (m, k8)
-) -> None:
-    """Write the sums of the responsibilities of rows with each code."""
-    clear(sums)
-    for t in range(codes.shape[0]):
-        for s in range(0, sums.shape[1], 8):
-            store(sums, codes[t], s, load(sums, codes[t], s) + load(resp, t, s))
-
-
-def tally(resp: FloatArray, alike: Alike) -> FloatArray:
-    """Return the sums (m, k) of the responsibilities (n, k) of the rows of each kind."""
-    k = resp.shape[1]
-    k8 = up_to(VECTOR, k)
-    sums = lined(alike.n_codes, k8)
-    add_tallies(constant(resp) if k == k8 else padded(resp, k8), alike.codes, sums)
-    return sums[alike.present, :k]

@@ -8,6 +8,7 @@ import numpy as np
 
 from mixtura.grid import Chunk
 from mixtura.kernels import (
+    alike,
     apart,
     gamma,
     gaussian_diag,
@@ -25,6 +26,7 @@ from mixtura.kernels import (
 from mixtura.kernels.cells import tally_rows
 from mixtura.kernels.layout import COUNT, Layout
 from mixtura.kernels.markov_narrow import NarrowChain
+from mixtura.kernels.segments import Bounds
 
 
 def warm_up() -> Iterator[str]:
@@ -55,14 +57,16 @@ def warm_up() -> Iterator[str]:
     tally_rows(Chunk(x[:, :1]), 0.0, 1.0, np.ones((1, 2)), 1.0, 2)
     yield "cells of one column"
     n, starts, logs = len(x), np.array([0, len(x)]), np.zeros((1, 1))
+    bounds = Bounds(starts)
     for chain in (NarrowChain, markov.WideChain):
-        chain.of(np.ones(1), np.ones((1, 1))).smooth(np.ones((n, 8)), np.zeros(n), starts, np.ones(1))
+        chain.of(np.ones(1), np.ones((1, 1))).smooth(np.ones((n, 8)), np.zeros(n), bounds, np.ones(1))
     markov.decode(np.zeros((n, 1)), starts, logs[0], logs)
     states.Densities.of(*frame, unit, np.eye(d)[None], d, peaks).at(x)
     states.Moments.about(*frame, unit, d).over(x, np.ones((n, 1)))
     states.over_largest(np.zeros((n, 1)))
-    if (alike := states.find_alike(np.zeros((n, 1)))) is not None:
-        states.tally(np.ones((n, 1)), alike)
+    if (kinds := alike.find_alike(np.zeros((n, 1)))) is not None:
+        alike.look_up(np.zeros((1, 1)), kinds)
+        alike.tally(np.ones((n, 1)), kinds)
     yield "hidden Markov chains"
     counts = (np.ones(d), Layout.of_columns(d, COUNT), unit, peaks)
     list(linear.e_blocks(Chunk(x), *counts))

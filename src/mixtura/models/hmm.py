@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +14,7 @@ from mixtura.arena import reusing
 from mixtura.families.base import log_density_pieces, sum_pieces
 from mixtura.families.categorical import Categorical, CategoricalParams
 from mixtura.families.linalg import is_occupied, log_positive, quotient
-from mixtura.grid import BLOCK_ROWS, Chunk, Sequences
+from mixtura.grid import Chunk, Sequences
 from mixtura.kernels.threads import allowed_threads, share_out, using_threads
 from mixtura.model import Event, EventKind, Family
 from mixtura.models import chain
@@ -25,7 +24,7 @@ from mixtura.values import same_bits
 
 T = TypeVar("T")
 Smoothed = tuple[FloatArray, FloatArray, FloatArray]
-SumsOver = Callable[[FloatArray, FloatArray], Any]
+SumsOver = Callable[[Sequences, FloatArray], Any]
 
 COMPILED_STEPS = 1 << 9  # steps from which loading a cached kernel repays itself: the composed path takes 50 us each
 
@@ -130,13 +129,14 @@ class HiddenMarkov(Generic[T]):
 
     def e_block(self, params: HMMParams[T], chunk: Chunk) -> HMMStats:
         """Return the sums over one block of sequences, by composed NumPy."""
-        rows, sums = as_sequences(chunk), partial(sum_pieces, self.family, params.components)
-        return self._sums(params, rows, self.smooth(params, rows, compiled=False), sums)
+        rows = as_sequences(chunk)
+        found = self.smooth(params, rows, compiled=False)
+        return self._sums(params, rows, found, sum_pieces(self.family, params.components, rows.x, found[1]))
 
     def e_blocks(self, params: HMMParams[T], chunk: Chunk) -> Iterator[tuple[Node, HMMStats]]:
         """Yield the sums over the blocks of a chunk, by compiled kernels: blocks are shared out to threads."""
         run_kernels, sums = self._kernels(params)
-        blocks = list(as_sequences(chunk).split(BLOCK_ROWS))
+        blocks = as_sequences(chunk).blocks
         found: list[Any] = [None] * len(blocks)
         inner = allowed_threads() if len(blocks) == 1 else 1
 
@@ -145,7 +145,8 @@ class HiddenMarkov(Generic[T]):
                 for b in range(begin, end):
                     with reusing(blocks[b].idle):
                         rows = blocks[b].packed()
-                        found[b] = self._sums(params, rows, self._complete(params, rows, *run_kernels(rows)), sums)
+                        smoothed = self._complete(params, rows, *run_kernels(rows))
+                        found[b] = self._sums(params, rows, smoothed, sums(rows, smoothed[1]))
 
         share_out(run, len(blocks), 1)
         for block, stats in zip(blocks, found, strict=True):
@@ -165,14 +166,20 @@ class HiddenMarkov(Generic[T]):
     def _kernels(self, params: HMMParams[T]) -> tuple[Callable[[Sequences], Smoothed], SumsOver]:
         """Return what finds the states of sequences, NaN where it cannot tell, and what sums over their rows."""
         from mixtura.kernels import markov
+        from mixtura.kernels.segments import Bounds
 
         states = self.family.states(params.components)
         scaled = markov.prepare(params.startprob, params.transmat)
 
-        def smooth(rows: Sequences) -> Smoothed:
-            return scaled.smooth(*states.densities(rows.x), rows.starts, weights(rows))
+        def encoded(rows: Sequences) -> Any:
+            made = None if states.encode is None else rows.once(states.encode, rows.x)
+            return rows.x if made is None else made
 
-        return smooth, states.sums
+        def smooth(rows: Sequences) -> Smoothed:
+            bounds = rows.once(Bounds, rows.starts)
+            return scaled.smooth(*states.densities(encoded(rows)), bounds, weights(rows))
+
+        return smooth, lambda rows, resp: states.sums(encoded(rows), resp)
 
     def _complete(
         self, params: HMMParams[T], chunk: Sequences, loglik: FloatArray, resp: FloatArray, transitions: FloatArray
@@ -185,7 +192,7 @@ class HiddenMarkov(Generic[T]):
             transitions += weight * found.transitions
         return loglik, resp, transitions
 
-    def _sums(self, params: HMMParams[T], chunk: Sequences, found: Smoothed, sums: SumsOver) -> HMMStats:
+    def _sums(self, params: HMMParams[T], chunk: Sequences, found: Smoothed, components: Any) -> HMMStats:
         """Return the sums over one block (formulas H4, H5)."""
         loglik, resp, transitions = found
         total, weight = chunk.total(loglik)
@@ -195,7 +202,7 @@ class HiddenMarkov(Generic[T]):
             pivot=self.family.pivot(params.components),
             first=resp[chunk.starts[:-1]].sum(axis=0),
             transitions=transitions,
-            components=sums(chunk.x, resp),
+            components=components,
         )
 
     def best_paths(self, params: HMMParams[T], chunk: Sequences, *, compiled: bool) -> tuple[FloatArray, IntArray]:

@@ -40,7 +40,7 @@ class SequenceSource(LocalSource):
         chunk_rows: int = CHUNK_ROWS,
     ) -> None:
         self._chunk = Sequences(x, weight, lengths=lengths)
-        self._chunk_rows = chunk_rows
+        self._chunks = tuple(self._chunk.split(chunk_rows))
         self.names = names
         self.n_rows, self.n_features = x.shape
         self.n_sequences = len(lengths)
@@ -60,7 +60,7 @@ class SequenceSource(LocalSource):
 
     def chunks(self) -> Generator[Sequences, None, None]:
         """Yield the sequences, some at a time, as views."""
-        yield from self._chunk.split(self._chunk_rows)
+        yield from self._chunks
 
     @property
     def n_positive(self) -> int:
