@@ -50,7 +50,8 @@ def is_occupied(counts: FloatArray) -> BoolArray:
 
 def quotient(a: FloatArray, b: FloatArray) -> FloatArray:
     """Divide where the divisor is large enough to divide by; 0 elsewhere."""
-    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=is_occupied(b))
+    occupied = is_occupied(b)
+    return np.where(occupied, a / np.where(occupied, b, 1.0), 0.0)
 
 
 def log_positive(values: FloatArray) -> FloatArray:

@@ -290,5 +290,5 @@ class Moments:
         in_pieces(run, n)
         total = sums.sum(axis=0)[:, :k].T
         lower = total[:, 1 + d :].reshape(k, d, d)
-        upper = np.swapaxes(np.tril(lower, -1), -1, -2)
-        return total[:, 0].copy(), total[:, 1 : 1 + d].copy(), np.tril(lower) + upper
+        whole = np.where(np.tri(d, dtype=np.bool_), lower, np.swapaxes(lower, -1, -2))
+        return total[:, 0].copy(), total[:, 1 : 1 + d].copy(), whole

@@ -89,7 +89,8 @@ def _slices(count: int, threads: int, most: int) -> Iterator[tuple[int, int]]:
 def _wait(helpers: list[Future[None]]) -> None:
     """Wait for helpers that have begun, call off the others, and raise what one of them raised."""
     begun = [helper for helper in helpers if not helper.cancel()]
-    wait(begun)
+    if begun:
+        wait(begun)
     for helper in begun:
         helper.result()
 

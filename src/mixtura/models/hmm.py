@@ -225,7 +225,7 @@ class HiddenMarkov(Generic[T]):
         A state that no row is in, or that none leaves, keeps what no row speaks of.
         """
         old, extra = stacked(params), self._extra()
-        counts = np.where(old > 0, np.vstack([stats.first, stats.transitions]) + extra, 0.0)
+        counts = np.where(old > 0, np.concatenate([stats.first[None], stats.transitions]) + extra, 0.0)
         totals = counts.sum(axis=1, keepdims=True)
         rows = np.where(is_occupied(totals), quotient(counts, totals), old)
         components, narrow = self.family.update(stats.components, params.components)
@@ -254,8 +254,8 @@ class HiddenMarkov(Generic[T]):
 
     def log_prior(self, params: HMMParams[T]) -> float:
         """Return the log prior density, but for the constant (formula H7)."""
-        of_chain: float = (self._extra() * log_positive(stacked(params))).sum()
-        return of_chain + self.family.log_prior(params.components)
+        extra, components = self._extra(), self.family.log_prior(params.components)
+        return float((extra * log_positive(stacked(params))).sum()) + components if extra.any() else components
 
     def expected(self, params: HMMParams[T], weight: float = 1.0) -> HMMStats:
         """Return the statistics, of this total weight, of which `m_step` makes `params`."""
@@ -343,9 +343,9 @@ class HiddenMarkov(Generic[T]):
     def _extra(self) -> FloatArray:
         """Return what the prior adds to the counts of first states and of transitions, (k + 1, k)."""
         k = self.n_states
-        parts = np.broadcast_to(self.prior.startprob, (1, k)), np.broadcast_to(self.prior.transmat, (k, k))
-        extra: FloatArray = np.vstack(parts) - 1.0
-        return extra
+        extra = np.empty((k + 1, k))
+        extra[0], extra[1:] = self.prior.startprob, self.prior.transmat
+        return extra - 1.0
 
 
 def as_sequences(chunk: Chunk) -> Sequences:
@@ -362,7 +362,7 @@ def weights(chunk: Sequences) -> FloatArray:
 
 def stacked(params: HMMParams[Any]) -> FloatArray:
     """Return the probabilities of the first state and, below, of the next one after each, (k + 1, k)."""
-    return np.vstack([params.startprob, params.transmat])
+    return np.concatenate([params.startprob[None], params.transmat])
 
 
 def choices(params: HMMParams[Any]) -> CategoricalParams:
