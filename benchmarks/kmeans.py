@@ -2,8 +2,9 @@
 
     python -m benchmarks.kmeans [--quick] [--types T ...] [--columns D ...] [--clusters K ...] [--threads M ...]
 
-An update is what a fit of more updates takes longer; medians of alternating fits, with as many threads for both. Both
-end at the same inertia, or the table says by how much not.
+An update is what a fit of more updates takes longer, of as many more for both as take ours about `LONG` seconds;
+medians of alternating fits, with as many threads for both. Both end at the same inertia, or the table says by how much
+not.
 """
 
 import argparse
@@ -24,7 +25,9 @@ ROWS = 1_000_000
 COLUMNS, CLUSTERS, THREADS = (2, 8, 16, 64), (8, 32, 100), (1, 2)
 TYPES = ("float64", "float32")
 LEAST = 1.0  # times as fast as scikit-learn
-MORE = 10  # updates that are timed
+LONG = 0.4  # seconds of the updates that are timed: checks, copies and labels of a fit cancel, but not exactly
+MORE = range(10, 101)  # as many they may be
+ROUNDS = 5
 
 
 def problem(d, k, dtype):
@@ -49,16 +52,23 @@ def fits(x, start, threads):
     return ours, theirs
 
 
-def seconds(fit):
-    """Return how long one update takes, and the inertia in the end."""
+def seconds(fit, more):
+    """Return how long one of so many updates takes, and the inertia in the end."""
     spent, made = [], []
-    for updates in (1, 1 + MORE):
+    for updates in (1, 1 + more):
         time.sleep(PAUSE)
         before = time.perf_counter()
         fitted = fit(updates)
         spent.append(time.perf_counter() - before)
         made.append(fitted.n_iter_)
     return (spent[1] - spent[0]) / max(made[1] - made[0], 1), float(fitted.inertia_)
+
+
+def enough(fit):
+    """Return how many updates are to be timed; the first ones compile."""
+    fit(1)
+    one = seconds(fit, MORE.start)[0]
+    return min(max(round(LONG / one), MORE.start), MORE.stop - 1)
 
 
 def main(arguments=None):
@@ -78,8 +88,8 @@ def main(arguments=None):
         x, start = problem(d, k, dtype)
         for threads in options.threads:
             ours, theirs = fits(x, start, threads)
-            ours(1)  # compiles
-            rounds = [(seconds(ours), seconds(theirs)) for _ in range(1 if options.quick else 5)]
+            more = enough(ours)
+            rounds = [(seconds(ours, more), seconds(theirs, more)) for _ in range(1 if options.quick else ROUNDS)]
             mine, other = (statistics.median(r[i][0] for r in rounds) for i in range(2))
             gap = rounds[0][0][1] / rounds[0][1][1] - 1
             reached &= other / mine >= LEAST

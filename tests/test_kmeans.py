@@ -119,13 +119,13 @@ def test_strides_and_dtypes_change_no_bit(order):
 UNCOMPILED = """
 import numpy as np
 from mixtura.grid import Chunk
-from mixtura.kernels import nearest
+from mixtura.kernels import lloyd
 
 for kind in (np.float64, np.float32):  # a tile that ends with the rows, and one that is cut short
     for rows in (128, 131):
         x = np.random.default_rng(0).normal(size=(rows, 3)).astype(kind)
         known = np.zeros(3), np.ones(3), x[:2].astype(float)
-        ((_, sums),) = nearest.e_blocks(Chunk(x), *known)
+        ((_, sums),) = lloyd.e_blocks(Chunk(x), *known)
         labels = ((x[:, None] - known[2]) ** 2).sum(axis=2).argmin(axis=1)
         print(int((sums[2:4] - np.bincount(labels)).any()))
 """

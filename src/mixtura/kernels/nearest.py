@@ -1,24 +1,22 @@
-"""The nearest of k centers for each row, and the sums of k-means. Formulas K6 to K8 of docs/formulas.md.
+"""The nearest of k centers for each row. Formulas K6 and K7 of docs/formulas.md.
 
 All distances are compared by products, ``z c - |c|^2 / 2``, as fast as a matrix product, in float32; where the two best
 come nearer to each other than these may err, the row's distances are taken again in float64 by differences, which do
-not cancel. The sums are of float64. Rows of float32 are read as they are.
+not cancel. Rows of float32 are read as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
-from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.contest import STANDING, contest
 from mixtura.kernels.panel import ACCUMULATORS, Shape, flip, load_strip, outer, spread, store_panel
 from mixtura.kernels.room import room
-from mixtura.kernels.run import map_rows, sum_blocks
+from mixtura.kernels.run import map_rows
 from mixtura.kernels.screen import append
 from mixtura.kernels.simd import (
     LANES,
@@ -28,7 +26,6 @@ from mixtura.kernels.simd import (
     hsum,
     load,
     narrow,
-    prefetch,
     splat,
     store,
     vmax,
@@ -40,16 +37,10 @@ from mixtura.kernels.tile import (
     TILE,
     VECTOR,
     ZERO,
-    clear,
     constant,
-    fill_weights,
-    fold,
-    held,
     padded,
     up_to,
-    write_row,
 )
-from mixtura.stats import Node
 
 SINGLE = np.float32
 GROUP = Shape(4, ACCUMULATORS // 2)  # centers by rows: a vector of float32 takes half a register
@@ -212,44 +203,6 @@ def name_rows(tile: Array, known: Known, d: int, work: Work) -> None:
         settle(tile, known, d, count, work)
 
 
-@jit
-def place(known: Known, d: int, pivots: FloatArray, rest: FloatArray) -> None:
-    """Write where the centers are in the units of the rows, and what rounding takes from that, in the frame."""
-    for k in range(pivots.shape[0]):
-        for j in range(d):
-            shift, by = known.frame[0, j], known.frame[1, j]
-            step = known.centers[k, j] / by
-            pivot = shift + step
-            made = pivot - shift
-            pivots[k, j], rest[k, j] = pivot, ((shift - (pivot - made)) + (step - made)) * by
-
-
-@jit
-def add_rows(
-    tile: Array,  # IN (TILE d + 8,)
-    pivots: FloatArray,  # IN (k, d8)
-    scale: FloatArray,  # IN (d8,); 0 after the last column
-    names: Array,  # IN (TILE,) float32
-    w: FloatArray,  # IN (TILE,)
-    count: int,
-    ahead: Array,  # IN (at most TILE, d) rows to be fetched: a few for each that is added come in good time
-    d: int,
-    c0: FloatArray,  # IN OUT (k,)
-    c1: FloatArray,  # IN OUT (k, d8)
-    c2: FloatArray,  # IN OUT (k, 8)
-) -> None:
-    """Add w, w y and w |y|^2, y being z less the pivot, to the sums of the nearest center, for a NaN of the first."""
-    for s in range(count):
-        k, weight, square = max(int(names[s]), 0), splat(w[s]), splat(0.0)
-        c0[k] += w[s]
-        for j in range(0, pivots.shape[1], 8):
-            prefetch(ahead, s, j)
-            y = (widen(load(tile, s * d + j)) - load(pivots, k, j)) * load(scale, j)
-            store(c1, k, j, fma(weight, y, load(c1, k, j)))
-            square = fma(y, y, square)
-        store(c2, k, 0, fma(weight, square, load(c2, k, 0)))
-
-
 @inline_jit
 def is_whole(start: int, d: int, size: int) -> bool:
     """Tell whether a tile from this number on, of all numbers, can be read where it is."""
@@ -263,62 +216,6 @@ def copy(numbers: Array, d: int, tile: Array) -> None:
         tile[i] = numbers[i]
     for i in range(numbers.shape[0], TILE * d):
         tile[i] = tile[i - d]
-
-
-@entry_jit
-def e_step(
-    x: Array,  # IN (n, d) float64 or float32
-    weight: FloatArray,  # IN (n,) or (0,)
-    cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
-    near: Array,  # IN this and what follows: see `Known`
-    frame: FloatArray,
-    centers: FloatArray,
-    products: Array,
-    offsets: Array,
-    nobody: Array,
-    names: Array,
-    sums: FloatArray,  # TMP (levels, size): see `fold`
-    out: FloatArray,  # OUT (m, size)
-) -> None:
-    """Write inertia, weight, counts, sums and squares of each subtree of blocks."""
-    (n, d), (k, d8) = x.shape, centers.shape
-    known = Known(near, frame, centers, products, offsets, nobody, names)
-    work, w = workspace(known), room(TILE)
-    numbers, last = x.reshape(n * d), room(TILE * d + VECTOR, x.dtype)
-    c0, c1, c2, pivots, rest = room(1, k), room(k, d8), room(k, VECTOR), room(k, d8), room(k, d8)
-    place(known, d, pivots, rest)
-    for m in range(out.shape[0]):
-        for b in range(cuts[m], cuts[m + 1]):
-            clear(c0)
-            clear(c1)
-            clear(c2)
-            stop = min((b + 1) * BLOCK_ROWS, n)
-            for row in range(b * BLOCK_ROWS, stop, TILE):
-                count, start = min(TILE, stop - row), row * d
-                fill_weights(weight, row, count, w)
-                ahead = x[row + TILE : row + 2 * TILE]
-                if is_whole(start, d, n * d):
-                    tile = numbers[start : start + last.shape[0]]
-                    name_rows(tile, known, d, work)
-                    add_rows(tile, pivots, frame[1], work.places[2], w, count, ahead, d, c0[0], c1, c2)
-                else:
-                    copy(numbers[start : start + count * d], d, last)
-                    name_rows(last, known, d, work)
-                    add_rows(last, pivots, frame[1], work.places[2], w, count, ahead, d, c0[0], c1, c2)
-            mine = sums[held(b - cuts[m])]
-            mine[0] = mine[1] = 0.0
-            first, second = 2 + k, 2 + k + k * d
-            for i in range(k):
-                count, square = c0[0, i], hsum(load(c2, i, 0))
-                for j in range(d):  # about the centers, which are by `rest` beside the pivots
-                    off = count * rest[i, j]
-                    square -= (2.0 * c1[i, j] - off) * rest[i, j]
-                    mine[first + i * d + j] = c1[i, j] - off
-                mine[2 + i], mine[second + i] = count, square
-                mine[0] += square
-                mine[1] += count
-            fold(sums, b + 1 - cuts[m])
-        write_row(sums, out, m)
 
 
 @entry_jit
@@ -364,16 +261,6 @@ def write_rows(
                 y = gap(tile, s * d, known.frame, center, j)
                 total = fma(y, y, total)
             distances[row + s] = hsum(total)
-
-
-def e_blocks(chunk: Chunk, *params: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
-    """Yield inertia, weight, and for the centers counts (k,), sums (k, d) and squares (k,), of the subtrees of a chunk.
-
-    `params` as for `pack`.
-    """
-    k, d = params[-1].shape
-    kind, size, work = kept(chunk.x), 2 + k * (2 + d), k * (2 * d + 10)
-    return sum_blocks(e_step, chunk, size, work, *pack(kind, *params), dtype=kind)
 
 
 def assign_rows(x: Array, *params: FloatArray, wanted: Wanted) -> tuple[FloatArray, IntArray]:

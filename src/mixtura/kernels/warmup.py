@@ -18,6 +18,7 @@ from mixtura.kernels import (
     gaussian_spherical,
     gaussian_tied,
     linear,
+    lloyd,
     markov,
     nearest,
     states,
@@ -45,7 +46,7 @@ def warm_up() -> Iterator[str]:
         list(kernel.e_blocks(Chunk(x), unit, peaks, *density))
         kernel.posterior_rows(x, *density, wanted="labels")
         yield name
-    list(nearest.e_blocks(Chunk(x), *frame, unit))
+    list(lloyd.e_blocks(Chunk(x), *frame, unit))
     nearest.assign_rows(x, *frame, unit, wanted="labels")
     apart.shortening(x)(np.zeros(len(x)), unit)
     yield "k-means"

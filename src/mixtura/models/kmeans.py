@@ -111,10 +111,10 @@ class KMeans:
 
     def e_blocks(self, params: KMeansParams, chunk: Chunk) -> Iterator[tuple[Node, KMeansStats]]:
         """Yield the subtrees of the canonical sum over the blocks of a chunk, by the compiled kernel."""
-        from mixtura.kernels import nearest
+        from mixtura.kernels import lloyd
 
         k, d = params.centers.shape
-        for node, sums in nearest.e_blocks(chunk, *_kernel_params(params)):
+        for node, sums in lloyd.e_blocks(chunk, *_kernel_params(params)):
             (inertia, weight), s0, s1, s2 = np.split(sums, [2, 2 + k, 2 + k + k * d])
             yield node, _stats(params, float(inertia), float(weight), s0, s1.reshape(k, d), s2)
 
