@@ -369,6 +369,39 @@ def test_bounds_are_unchecked_unless_asked():
 # ---------------------------------------------------------------- the compiler
 
 
+UNCOLLECTED = """
+import gc
+import numba.core.event as event
+from mixtura.kernels._jit import entry_jit
+
+@entry_jit
+def add(a, b):
+    return a + b
+
+class Listener(event.Listener):
+    def on_start(self, _):
+        print(gc.isenabled())
+
+    on_end = on_start
+
+listener = Listener()
+event.register("numba:run_pass", listener)
+assert add(1.0, 2.0) == 3.0
+event.unregister("numba:run_pass", listener)
+print("then:", gc.isenabled(), sep="")
+gc.disable()
+add(1, 2)
+print("off:", gc.isenabled(), sep="")
+"""
+
+
+@needs_compiler
+def test_the_garbage_collector_waits_for_the_compiler(tmp_path):
+    seen = run(UNCOLLECTED, NUMBA_CACHE_DIR=str(tmp_path))
+    assert set(seen[:-2]) == {"False"}
+    assert seen[-2:] == ["then:True", "off:False"]
+
+
 CACHED = """
 import pathlib, sys
 import numba, numpy as np

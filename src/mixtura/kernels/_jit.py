@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numba
 from numba.core.registry import CPUDispatcher
 
-from mixtura.kernels._part import PartCompiler
+from mixtura.kernels._compilers import EntryCompiler, PartCompiler
 from mixtura.kernels.cache import KernelCache
 
 __all__ = ["CHECK_BOUNDS", "entry_jit", "inline_jit", "jit"]
@@ -60,7 +60,7 @@ def inline_jit(function: _Function) -> _Function:
 
 def entry_jit(function: _Function) -> _Function:
     """Compile on first call from Python, or load from the cache."""
-    dispatcher: Any = _compiled(function, **_OPTIONS)
+    dispatcher: Any = _compiled(function, **_OPTIONS, pipeline_class=EntryCompiler)
     if hasattr(dispatcher, "py_func") and not CHECK_BOUNDS:  # without it, Numba is told not to compile
         dispatcher._cache = KernelCache(dispatcher.py_func)
     compiled: _Function = dispatcher
