@@ -46,7 +46,7 @@ def add_rows(
     names: Array,  # IN (TILE,) float32
     w: FloatArray,  # IN (TILE,)
     count: int,
-    ahead: Array,  # IN (at most TILE, d) rows to be fetched: a few for each that is added come in good time
+    ahead: Array,  # IN (at most TILE, d) rows to be fetched, here the second half: memory has time for a few at once
     d: int,
     d8: int,
     scale: FloatArray,  # IN (d8,); 0 after the last column
@@ -56,7 +56,7 @@ def add_rows(
     for s in range(count):
         k, weight, square = max(int(names[s]), 0), splat(w[s]), splat(0.0)
         for j in range(0, d8, 8):
-            prefetch(ahead, s, j)
+            prefetch(ahead, (TILE + s) // 2, j)
             y = (widen(load(tile, s * d + j)) - load(account, k, j)) * load(scale, j)
             store(account, k, d8 + j, fma(weight, y, load(account, k, d8 + j)))
             square = fma(y, y, square)
@@ -130,11 +130,11 @@ def e_step(
                 ahead = x[row + TILE : row + 2 * TILE]
                 if is_whole(start, d, n * d):
                     tile = numbers[start : start + last.shape[0]]
-                    name_rows(tile, known, d, work)
+                    name_rows(tile, known, d, ahead, work)
                     add_tile(tile, work.places[2], w, count, ahead, d, scale, account)
                 else:
                     copy(numbers[start : start + count * d], d, last)
-                    name_rows(last, known, d, work)
+                    name_rows(last, known, d, ahead, work)
                     add_tile(last, work.places[2], w, count, ahead, d, scale, account)
             settle_accounts(account, rest, d, sums[held(b - cuts[m])])
             fold(sums, b + 1 - cuts[m])

@@ -26,6 +26,7 @@ from mixtura.kernels.simd import (
     hsum,
     load,
     narrow,
+    prefetch,
     splat,
     store,
     vmax,
@@ -108,6 +109,7 @@ def fill(
     tile: Array,  # IN (TILE d + 8,) rows, one after another
     near: Array,  # IN (2, d8) of the type of `tile`
     d: int,
+    ahead: Array,  # IN (at most TILE, d) rows to be fetched, here the first half
     columns: Array,  # OUT (d8, TILE + SKEW) float32
     squares: Array,  # OUT (TILE,) float32
 ) -> None:
@@ -115,6 +117,8 @@ def fill(
     for s in range(0, TILE, 8):
         square = splat(SINGLE(0.0))
         for j in range(0, near.shape[1], 8):
+            for q in range(s // 2, s // 2 + 4):
+                prefetch(ahead, q, j)
             move, by, at = load(near, 0, j), load(near, 1, j), s * d + j
             rows = (
                 narrow((load(tile, at) - move) * by),
@@ -194,9 +198,9 @@ def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
 
 
 @jit
-def name_rows(tile: Array, known: Known, d: int, work: Work) -> None:
+def name_rows(tile: Array, known: Known, d: int, ahead: Array, work: Work) -> None:
     """Write the name of the nearest center of each row of a tile as the last of its places."""
-    fill(tile, known.near, d, work.columns, work.squares)
+    fill(tile, known.near, d, ahead, work.columns, work.squares)
     compare(work.columns, known, d, work.places)
     count = choose_doubtful(work.squares, work.places, d, work.chosen)
     if count:
@@ -238,13 +242,14 @@ def assign(
     work, numbers, last = workspace(known), x.reshape(n * d), room(TILE * d + VECTOR, x.dtype)
     for row in range(0, n, TILE):
         count, start = min(TILE, n - row), row * d
+        ahead = x[row + TILE : row + 2 * TILE]
         if is_whole(start, d, n * d):
             tile = numbers[start : start + last.shape[0]]
-            name_rows(tile, known, d, work)
+            name_rows(tile, known, d, ahead, work)
             write_rows(tile, known, d, work.places[2], row, count, distances, labels)
         else:
             copy(numbers[start : start + count * d], d, last)
-            name_rows(last, known, d, work)
+            name_rows(last, known, d, ahead, work)
             write_rows(last, known, d, work.places[2], row, count, distances, labels)
 
 
