@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from mixtura._types import Array, Wanted
+from mixtura.blas import one_thread
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.model import Model, Posterior, RowModel
 from mixtura.stats import Forest, Stats
@@ -22,7 +23,8 @@ def fold_blocks(model: Model[P, S], params: P, chunk: Chunk, *, compiled: bool) 
     if compiled:
         for (level, index), stats in model.e_blocks(params, chunk):
             forest.insert(level, index, stats)
-    else:
+        return forest
+    with one_thread():
         for block in chunk.split(BLOCK_ROWS):
             forest.insert(0, block.first, model.e_block(params, block.packed(sparse=True)))
     return forest
@@ -44,7 +46,8 @@ def posterior_rows(model: RowModel[P, S], params: P, chunk: Chunk, *, compiled: 
     if compiled:
         return model.posterior_rows(params, chunk, wanted)
     parts = []
-    for block in chunk.split(BLOCK_ROWS):
-        loglik, resp = model.posterior(params, block.packed(sparse=True).x)
-        parts.append(Posterior(loglik, resp.argmax(axis=1), resp if wanted == "shares" else resp[:0]))
+    with one_thread():
+        for block in chunk.split(BLOCK_ROWS):
+            loglik, resp = model.posterior(params, block.packed(sparse=True).x)
+            parts.append(Posterior(loglik, resp.argmax(axis=1), resp if wanted == "shares" else resp[:0]))
     return Posterior.join(parts)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from mixtura.acceleration import Ascent, Evaluated, Memory, Plain, rises
+from mixtura.blas import one_thread
 from mixtura.blocks import fold_blocks
 from mixtura.checkpoint import Checkpoint
 from mixtura.model import Model, Source
@@ -294,7 +295,8 @@ def drive_jobs(
     elif checkpoint:
         logger.info("going on from %s, after %d passes", checkpoint.path, max(fit.trace.passes for fit in fits))
     while live := [fit for fit in fits if fit.result is None]:
-        status = _pass(source, live, deadline)
+        with one_thread():
+            status = _pass(source, live, deadline)
         if checkpoint and status is not Status.TIME_LIMIT:
             checkpoint.save([fit.to_tree() for fit in fits])
         if status is not None:

@@ -11,10 +11,11 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
+from mixtura.blas import one_thread
 from mixtura.context import setting
 
 SHARES = 2  # of what is left for each thread, one slice takes one: no slow core keeps another waiting for long
@@ -23,9 +24,11 @@ MOST_HELPERS = 1024  # of all fits together; they are started as they are needed
 _requested: ContextVar[int | None] = ContextVar("mixtura_threads", default=None)
 
 
-def using_threads(n: int | None) -> AbstractContextManager[None]:
-    """Let kernels inside use at most `n` threads; None stands for all that this process may use."""
-    return setting(_requested, n or default_threads())
+@contextmanager
+def using_threads(n: int | None) -> Iterator[None]:
+    """Let kernels inside use at most `n` threads, None for all that this process may use, and BLAS one."""
+    with setting(_requested, n or default_threads()), one_thread():
+        yield
 
 
 def default_threads() -> int:
