@@ -326,3 +326,13 @@ def test_an_arena_gives_memory_once():
                 assert array.ctypes.data % 64 == 0
         assert len(idle) == 1
     assert not np.shares_memory(lined(5, 8), arrays[0])
+
+
+def test_an_arena_gives_to_a_block_what_the_one_before_had():
+    idle: deque[Arena] = deque()
+    with reusing(idle):
+        large, small = lined(100, 8), lined(8)
+    with reusing(idle):
+        little, again = lined(8), lined(90, 8)  # in another order
+    assert np.shares_memory(little, small)
+    assert np.shares_memory(again, large)

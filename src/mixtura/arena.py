@@ -16,6 +16,7 @@ import numpy as np
 from mixtura._types import FloatArray
 from mixtura.context import setting
 
+ROOMY = 2  # times what is wanted: a block is seldom that much smaller than the one before
 LINE = 8  # float64 in a line of the cache; a vector that lies across two lines takes twice the time
 
 
@@ -23,19 +24,19 @@ class Arena:
     """Memory for the arrays of one block, which the next one overwrites."""
 
     def __init__(self) -> None:
-        self._flat, self._used = np.empty(0), 0
+        self._idle: list[FloatArray] = []
+        self._taken: list[FloatArray] = []
 
     def take(self, size: int) -> FloatArray:
-        """Return room for so many numbers; from the system, where there is not enough."""
-        begin = self._used
-        self._used += -(-size // LINE) * LINE
-        return self._flat[begin : begin + size] if self._used <= len(self._flat) else fresh(size)
+        """Return room for so many numbers; from the system, where the block before left none of about that size."""
+        fitting = [i for i, room in enumerate(self._idle) if size <= len(room) <= ROOMY * size]
+        at = min(fitting, key=lambda i: len(self._idle[i]), default=None)
+        self._taken.append(fresh(size) if at is None else self._idle.pop(at))
+        return self._taken[-1][:size]
 
     def clear(self) -> None:
-        """Begin anew, with as much memory as was wanted."""
-        if self._used > len(self._flat):
-            self._flat = fresh(self._used)
-        self._used = 0
+        """Begin anew, with the memory that was taken; what was not goes back to the system."""
+        self._idle, self._taken = self._taken, []
 
 
 _arena: ContextVar[Arena | None] = ContextVar("mixtura_arena", default=None)
