@@ -46,7 +46,9 @@ from mixtura.sources import ArraySource
 
 COMPONENTS = 8
 VALUES, QUICK_VALUES = 160_000, 8_000  # rows times columns
-MORE = 5  # updates that are timed
+COMPARED = 6  # updates after which likelihoods are
+MORE = 20  # updates that are timed: of five, a start of a thread or a sum of garbage made a third
+ROUNDS = 5
 WHOLE = 20  # updates of a whole fit
 CATEGORIES = 4
 DOF = 5  # of Student's t, which theirs holds fixed
@@ -193,7 +195,7 @@ def measure(case, values, rounds, threads):
     """Return the milliseconds of our update, those of theirs over ours, of whole fits, and how likelihoods differ."""
     ours = Ours(case, rows(case, values), threads)
     double, single = (Theirs(case, ours, precision) for precision in ("float64", "float32"))
-    compared = 1 + MORE if case.same_update else 0
+    compared = COMPARED if case.same_update else 0
     gap = double.fit(compared) / ours.fit(compared) - 1
     clock = time.perf_counter if threads is None else time.process_time
     updates = [
@@ -221,7 +223,7 @@ def main(arguments=None):
     torch.set_num_threads(threads or torch.get_num_threads())
     warnings.simplefilter("ignore")  # a fit that has not converged is a fit
     logging.disable(logging.WARNING)
-    values, rounds = (QUICK_VALUES, 1) if options.quick else (VALUES, 3)
+    values, rounds = (QUICK_VALUES, 1) if options.quick else (VALUES, ROUNDS)
     print(f"{processor()}; {values:,} values, k={COMPONENTS}\n")
     print("| family | ms an update | x pomegranate | x in float32 | x a whole fit | apart |\n|---|---|---|---|---|---|")
     reached = True

@@ -29,6 +29,7 @@ from mixtura.families import (
     Tied,
     VonMises,
 )
+from mixtura.families.gamma import GammaParams
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels import layout
 from mixtura.kernels.linear import TABLE
@@ -281,6 +282,20 @@ def test_narrow_components_keep_their_digits(name):
     params, _ = model.from_resp(blank, x, np.repeat(np.eye(2), 500, axis=0))
     found = model.posterior_rows(params, Chunk(x), "densities").loglik
     np.testing.assert_allclose(found, model.posterior(params, x)[0], rtol=0, atol=2e-9)
+
+
+def test_gamma_components_with_shapes_small_and_large_in_one_mixture():
+    """Whose logarithms are differences, and are not: the kernel takes each component's in its own way."""
+    rng, model = np.random.default_rng(0), Mixture(Gamma(), 3)
+    shapes, means = np.array([[0.3, 64.0], [64.1, 2.0], [1e6, 1e8]]), np.array([[1.0, 1e-3], [0.5, 2.0], [0.2, 5.0]])
+    x = np.concatenate([rng.gamma(shape, mean / shape, (400, 2)) for shape, mean in zip(shapes, means, strict=True)])
+    frame = Gamma().frame(x.min(axis=0), x.max(axis=0), np.median(x, axis=0))
+    inside = means * frame.scale
+    params = MixtureParams(np.full(3, 1 / 3), GammaParams(frame, means=inside, shapes=shapes, pivot=inside * 1.001))
+    compiled, composed = (fold(model, params, Chunk(x), way) for way in (True, False))
+    assert_close(compiled.components, composed.components, rtol=1e-11)
+    found = model.posterior_rows(params, Chunk(x), "densities").loglik
+    np.testing.assert_allclose(found, model.posterior(params, x)[0], rtol=0, atol=1e-7)
 
 
 def test_values_far_below_a_mean_are_no_infinity():

@@ -72,8 +72,16 @@ def gamma_shape(gap: FloatArray) -> FloatArray:
 def _odd_powers(a: FloatArray, coefficients: list[float]) -> FloatArray:
     """Return ``c_0 / a + c_1 / a**3 + ...``, where a is large."""
     inverse = 1 / np.maximum(a, LARGE)
-    powers: FloatArray = inverse * np.polynomial.polynomial.polyval(inverse**2, coefficients)
-    return powers
+    return inverse * _polynomial(inverse**2, coefficients)
+
+
+def _polynomial(x: FloatArray, coefficients: list[float]) -> FloatArray:
+    """Return ``c_0 + c_1 x + ...``; NumPy's own takes four times as long for few numbers."""
+    *others, last = coefficients
+    value = np.full_like(x, last)
+    for coefficient in reversed(others):
+        value = coefficient + value * x
+    return value
 
 
 def bessel_ratio(kappa: FloatArray) -> FloatArray:
@@ -89,7 +97,7 @@ def bessel_slope(kappa: FloatArray) -> FloatArray:
     middle = np.clip(kappa, 1e-4, STRAIGHT)
     ratio = bessel_ratio(middle)
     inverse = 1 / np.maximum(kappa, STRAIGHT)
-    series = inverse**2 * np.polynomial.polynomial.polyval(inverse, [1 / 2, 1 / 4, 3 / 8, 25 / 32])
+    series = inverse**2 * _polynomial(inverse, [1 / 2, 1 / 4, 3 / 8, 25 / 32])
     return np.where(kappa < STRAIGHT, 1 - ratio / middle - ratio**2, series)
 
 

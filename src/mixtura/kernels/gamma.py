@@ -1,14 +1,16 @@
 """The E-step of mixtures of gamma distributions.
 
-Vectors run over the rows of a tile. Formulas D11 and D12 of docs/formulas.md. The logarithm is taken of each value over
-each pivot, not once for all components: where shapes are large, ``log x - log mean`` has lost the digits that count.
-The gaps ``v - 1 - log v`` serve densities and sums. The pivot is the mean, as a rule; if not, the densities of
-that pass have the digits of the difference.
+Vectors run over the rows of a tile. Formulas D11 and D12 of docs/formulas.md. The logarithm is taken of each value once
+and, less that of the pivot, serves all components whose shapes are small. Where they are large, ``log x - log mean``
+has lost the digits that count, and it is taken of each value over the pivot. The gaps ``v - 1 - log v`` serve densities
+and sums. The pivot is the mean, as a rule; if not, the densities of that pass have the digits of the difference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import log as natural_log
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, fnma, hsum, load, log, splat, store, vmax
+from mixtura.kernels.simd import fma, fnma, hsum, load, log, splat, store, vmax, vmin
 from mixtura.kernels.tile import (
     LOG4_E,
     TILE,
@@ -38,35 +40,70 @@ from mixtura.kernels.tile import (
 )
 from mixtura.stats import Node
 
+PLAIN = (
+    64.0  # up to this shape, a difference of logarithms loses six bits of a gap, which is 1 / (2 shape) on the average
+)
 LEAST = float(np.finfo(np.float64).tiny)  # a value over a mean that underflowed counts as this
+MOST = -natural_log(LEAST)
+
+
+class Known(NamedTuple):
+    """The components, as kernels take them."""
+
+    scale: FloatArray  # (d,)
+    inverses: FloatArray  # (k, d) of the pivots
+    pivots: FloatArray  # (k, d) logarithms of the pivots
+    shapes: FloatArray  # (k, d) to base 4, as peaks are
+    tilts: FloatArray  # (k, d) shape (pivot / mean - 1)
+    peaks: FloatArray  # (k,)
+    plain: FloatArray  # (k,) 1 where no shape is large
+
+
+@jit
+def take_logs(
+    zt: FloatArray,  # IN (d8, TILE)
+    logs: FloatArray,  # OUT (d, TILE)
+    base: FloatArray,  # OUT (TILE,)
+) -> None:
+    """Write log z, and minus the sum over the columns, to base 4."""
+    for s in range(0, TILE, 8):
+        total = splat(0.0)
+        for j in range(logs.shape[0]):
+            value = log(load(zt, j, s))
+            store(logs, j, s, value)
+            total = total + value
+        store(base, s, splat(-LOG4_E) * total)
 
 
 @jit
 def log_densities(
     zt: FloatArray,  # IN (d8, TILE)
-    inverses: FloatArray,  # IN (k, d) of the pivots
-    shapes: FloatArray,  # IN (k, d) to base 4, as peaks are
-    tilts: FloatArray,  # IN (k, d) shape (pivot / mean - 1)
-    peaks: FloatArray,  # IN (k,)
+    known: Known,
+    logs: FloatArray,  # TMP (d, TILE)
     base: FloatArray,  # TMP (TILE,)
     gaps: FloatArray,  # OUT (k d, TILE)
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write v - 1 - log v, v = z / pivot, and peak - sum of log z - sum of shape (v - 1 - log v) + tilt v."""
-    d, one, least = shapes.shape[1], splat(1.0), splat(LEAST)
-    for s in range(0, TILE, 8):
-        logs = splat(0.0)
+    (n, d), shapes, tilts = known.shapes.shape, known.shapes, known.tilts
+    one, least, most = splat(1.0), splat(LEAST), splat(MOST)
+    take_logs(zt, logs, base)
+    for k in range(n):
         for j in range(d):
-            logs = logs + log(load(zt, j, s))
-        store(base, s, splat(-LOG4_E) * logs)
-    for k in range(shapes.shape[0]):
+            inverse, pivot = splat(known.inverses[k, j]), splat(known.pivots[k, j])
+            if known.plain[k]:
+                for s in range(0, TILE, 8):
+                    minus_log = vmin(most, pivot - load(logs, j, s))  # a NaN stays, also below
+                    store(gaps, k * d + j, s, fma(load(zt, j, s), inverse, -one) + minus_log)
+            else:
+                for s in range(0, TILE, 8):
+                    v = load(zt, j, s) * inverse
+                    store(gaps, k * d + j, s, v - one - log(vmax(least, v)))
         for s in range(0, TILE, 8):
-            value = splat(peaks[k]) + load(base, s)
+            value = splat(known.peaks[k]) + load(base, s)
             for j in range(d):
-                v = load(zt, j, s) * splat(inverses[k, j])
-                gap = v - one - log(vmax(least, v))  # a NaN stays
-                store(gaps, k * d + j, s, gap)
-                value = fnma(splat(shapes[k, j]), gap, fnma(splat(tilts[k, j]), v, value))
+                v = load(zt, j, s) * splat(known.inverses[k, j])
+                value = fnma(splat(shapes[k, j]), load(gaps, k * d + j, s), fnma(splat(tilts[k, j]), v, value))
             store(joint, k, s, value)
 
 
@@ -98,18 +135,20 @@ def e_step(
     x: FloatArray,  # IN (n, d)
     weight: FloatArray,  # IN (n,) or (0,)
     cuts: IntArray,  # IN (m + 1,) blocks between which the subtrees lie
-    scale: FloatArray,  # IN (d,)
-    inverses: FloatArray,  # IN (k, d) of the pivots
-    shapes: FloatArray,  # IN (k, d)
-    tilts: FloatArray,  # IN (k, d)
-    peaks: FloatArray,  # IN (k,)
+    scale: FloatArray,  # IN this and what follows: see `Known`
+    inverses: FloatArray,
+    pivots: FloatArray,
+    shapes: FloatArray,
+    tilts: FloatArray,
+    peaks: FloatArray,
+    plain: FloatArray,
     sums: FloatArray,  # TMP (levels, size): see `fold`
     out: FloatArray,  # OUT (m, size)
 ) -> None:
     """Write log-likelihood, weight, counts and both sums of each subtree of blocks."""
-    k, d = shapes.shape
+    (k, d), known = shapes.shape, Known(scale, inverses, pivots, shapes, tilts, peaks, plain)
     no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
-    tiles, gaps = room(k + 4, TILE), room(k * d, TILE)
+    tiles, gaps, logs = room(k + 4, TILE), room(k * d, TILE), room(d, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w, base = lines[0], lines[1], lines[2], lines[3]
     c0, c1, c2 = room(k, VECTOR), room(k * d, VECTOR), room(k * d, VECTOR)
@@ -124,7 +163,7 @@ def e_step(
                 count = min(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, no_rows, zt)
-                log_densities(zt, inverses, shapes, tilts, peaks, base, gaps, joint)
+                log_densities(zt, known, logs, base, gaps, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
@@ -144,25 +183,27 @@ def e_step(
 @entry_jit
 def posterior(
     x: FloatArray,  # IN (n, d)
-    scale: FloatArray,  # IN (d,)
-    inverses: FloatArray,  # IN (k, d) of the pivots
-    shapes: FloatArray,  # IN (k, d)
-    tilts: FloatArray,  # IN (k, d)
-    peaks: FloatArray,  # IN (k,)
+    scale: FloatArray,  # IN this and what follows: see `Known`
+    inverses: FloatArray,
+    pivots: FloatArray,
+    shapes: FloatArray,
+    tilts: FloatArray,
+    peaks: FloatArray,
+    plain: FloatArray,
     loglik: FloatArray,  # OUT (n,) or (0,)
     labels: IntArray,  # OUT (n,)
     resp: FloatArray,  # OUT (n, k) or (0, k)
 ) -> None:
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
-    k, d = shapes.shape
+    (k, d), known = shapes.shape, Known(scale, inverses, pivots, shapes, tilts, peaks, plain)
     no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
-    tiles, gaps = room(k + 3, TILE), room(k * d, TILE)
+    tiles, gaps, logs = room(k + 3, TILE), room(k * d, TILE), room(d, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, base = lines[0], lines[1], lines[2]
     for row in range(0, x.shape[0], TILE):
         count = min(TILE, x.shape[0] - row)
         fill(x, row, count, shift, scale, no_rows, zt)
-        log_densities(zt, inverses, shapes, tilts, peaks, base, gaps, joint)
+        log_densities(zt, known, logs, base, gaps, joint)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 
 
@@ -183,13 +224,18 @@ def _work(k: int, d: int) -> int:
     return k * (60 * d + 100)
 
 
-def pack(
-    scale: FloatArray, pivot: FloatArray, means: FloatArray, shapes: FloatArray, peaks: FloatArray
-) -> tuple[FloatArray, ...]:
-    """Return scale, one over the pivots, shapes, tilts and peaks as kernels take them.
+def pack(scale: FloatArray, pivot: FloatArray, means: FloatArray, shapes: FloatArray, peaks: FloatArray) -> Known:
+    """Return the components as kernels take them.
 
     With v = z / pivot and m = pivot / mean it is ``m v - 1 - log(m v) = (v - 1 - log v) + (m - 1) v - log m``.
     """
-    tilts = shapes * ((pivot - means) / means)
     peaks = peaks + (shapes * np.log(pivot / means)).sum(axis=1)
-    return constant(scale), constant(1 / pivot), *(constant(array * LOG4_E) for array in (shapes, tilts, peaks))
+    return Known(
+        scale=constant(scale),
+        inverses=constant(1 / pivot),
+        pivots=constant(np.log(pivot)),
+        shapes=constant(shapes * LOG4_E),
+        tilts=constant(shapes * ((pivot - means) / means) * LOG4_E),
+        peaks=constant(peaks * LOG4_E),
+        plain=constant(np.where(shapes.max(axis=1) <= PLAIN, 1.0, 0.0)),
+    )
