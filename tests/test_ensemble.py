@@ -11,7 +11,7 @@ from mixtura.em import drive
 from mixtura.families import Diag, Full, Gaussian, Poisson, Spherical, Tied
 from mixtura.families.fixing import FixedGaussian
 from mixtura.families.linalg import invert_lower
-from mixtura.generations import children, ranked, run
+from mixtura.generations import _far_apart, children, ranked, run
 from mixtura.grid import Chunk
 from mixtura.models.ensemble import Ensemble
 from mixtura.models.mixture import Mixture
@@ -202,6 +202,29 @@ def test_children_have_what_both_parents_found(rng, structure):
     np.testing.assert_allclose(top.weights, 0.25, atol=0.08)
     for child in born:
         model.check(child.params, 2)
+
+
+def test_a_child_takes_no_component_twice_and_none_without_weight(rng):
+    places = np.array([0.0, 1.0, 2.0, 3.0, 1e3, 2.0])
+    weights = np.array([0.2, 0.3, 0.2, 0.3, 0.0, 0.2])
+    alike, apart = np.zeros((6, 6)), (places[:, None] - places) ** 2
+    for distances in (alike, apart):
+        for _ in range(30):
+            taken = _far_apart(distances, weights, 4, rng)
+            assert len(set(taken)) == 4
+            assert 4 not in taken
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)
+def test_components_are_apart_by_the_mean_of_their_covariances(data, structure):
+    rows, weight, resp = data
+    ensemble, found = ensemble_of(structure, None, rows, weight)
+    params, _ = ensemble.from_resp(ensemble.blank(init.blank(ensemble.member, found), MEMBERS), rows, resp)
+    theta = params.components
+    within = structure.expand(theta.covariances, K * MEMBERS, 3) if structure.name != "tied" else theta.covariances
+    gaps = theta.means[:, None] - theta.means
+    expected = np.einsum("abi,ij,abj->ab", gaps, np.linalg.inv(within.mean(axis=0)), gaps)
+    np.testing.assert_allclose(ensemble.family.distances(theta), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_child_of_twins_is_their_like(data):
