@@ -148,9 +148,12 @@ def test_rows_drawn_to_start_from_are_different_values():
     assert_array_equal(np.unique(few, axis=0), [[0.0, 0.0], [1.0, 2.0]])
 
 
-def test_assignments_made_side_by_side_are_those_made_one_by_one():
+@pytest.mark.parametrize("even", [False, True], ids=["clusters", "even"])
+def test_assignments_made_side_by_side_are_those_made_one_by_one(even):
     rng = np.random.default_rng(3)
     x = np.concatenate([rng.normal(m, 1.0, (60, 3)) for m in ([0, 0, 0], [6, 0, 0], [0, 9, 0], [0, 0, 40])])
+    if even:
+        x = rng.random((240, 3))  # k-means takes many iterations
     weight = rng.uniform(0.5, 2.0, len(x))
     apart = list(one_by_one(x, weight, 4, 15, np.random.default_rng(0)))
     together = side_by_side(x, weight, 4, 15, np.random.default_rng(0))
