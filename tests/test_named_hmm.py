@@ -237,6 +237,12 @@ def test_what_has_no_meaning_is_refused_in_words(model, message):
     assert not hasattr(model, "hmm_")
 
 
+@pytest.mark.parametrize("model", [GaussianHMM(2), PoissonHMM(2), CategoricalHMM(2)], ids=lambda m: type(m).__name__)
+def test_no_rows_at_all_are_refused_in_words(model):
+    with pytest.raises(ValueError, match=r"Found array with 0 sample"):
+        model.fit(np.empty((0, 1)))
+
+
 def test_sparse_rows_are_refused_and_a_vector_is_one_column():
     x = np.array([0, 1, 0, 7, 8, 6, 1, 0])
     with pytest.raises((TypeError, ValueError), match="sparse"):

@@ -146,7 +146,7 @@ class NamedHMM(BaseEstimator):
         given = self._given()
         emissions = {self._emissions[name]: value for name, value in given.items() if name in self._emissions}
         hmm = self._make_hmm(
-            tol=max(self.tol, 0.0) / _num_samples(X),
+            tol=max(self.tol, 0.0) / max(_num_samples(X), 1),
             startprob_init=given.get("startprob_"),
             transmat_init=given.get("transmat_"),
             emissions_init=emissions,
