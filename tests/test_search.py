@@ -11,6 +11,7 @@ from mixtura import GaussianMixture, MixtureModel, search
 from mixtura.draws import draw_rows
 from mixtura.em import drive
 from mixtura.families import Gaussian, Poisson
+from mixtura.init import nearest, settle
 from mixtura.models.mixture import Mixture
 from mixtura.search import _noise
 from mixtura.seeding import WAYS, one_by_one, side_by_side, whitened
@@ -162,6 +163,14 @@ def test_assignments_made_side_by_side_are_those_made_one_by_one(even):
             assert inertia(x, weight, other) <= 1.02 * inertia(x, weight, one)
         else:
             assert_array_equal(one, other)
+
+
+def test_kmeans_of_a_start_goes_on_until_no_row_changes_its_group():
+    rng = np.random.default_rng(5)
+    points, weight = rng.random((500, 2)), rng.uniform(0.5, 2.0, 500)
+    labels = settle(points, weight, points[:6])
+    centres = [np.average(points[labels == j], axis=0, weights=weight[labels == j]) for j in range(6)]
+    assert_array_equal(labels, nearest(points, np.array(centres)))
 
 
 def inertia(x, weight, resp):
