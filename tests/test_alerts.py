@@ -1,5 +1,6 @@
 """Warnings point at the user's line."""
 
+import os
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from mixtura import HMM, GaussianHMM, GaussianMixture, KMeans, MixtureModel, select
+from mixtura.alerts import PACKAGE, alert
 from mixtura.exceptions import SelectionWarning
 from mixtura.families import Gaussian
 
@@ -37,4 +39,13 @@ def raised(call):
 def test_a_warning_is_of_the_line_that_called(call, category):
     told = [warning for warning in raised(call) if warning.category is category]
     assert told
-    assert {warning.filename for warning in told} == {__file__}
+    assert {(warning.filename, warning.lineno) for warning in told} == {(__file__, call.__code__.co_firstlineno)}
+
+
+def test_a_neighbour_whose_name_begins_like_ours_is_a_user():
+    def tell():
+        alert("mind this", UserWarning)
+
+    neighbour = PACKAGE.removesuffix(os.sep) + "_app.py"
+    tell.__code__ = tell.__code__.replace(co_filename=neighbour)
+    assert [warning.filename for warning in raised(tell)] == [neighbour]
