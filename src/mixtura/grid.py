@@ -141,10 +141,10 @@ class Sequences(Chunk):
         """The blocks: the same objects in each pass, so that what was made of them once is known."""
         return tuple(self.split(BLOCK_ROWS))
 
-    def once(self, make: Callable[..., T], *parts: Any) -> T:
-        """Return what a function made of parts of these sequences in its first call."""
+    def once(self, make: Callable[[Sequences], T]) -> T:
+        """Return what a function made of these sequences in its first call."""
         if make not in self.made:
-            self.made[make] = make(*parts)
+            self.made[make] = make(self)
         made: T = self.made[make]
         return made
 

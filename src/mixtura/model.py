@@ -194,13 +194,13 @@ class States(Generic[M]):
     sums : callable
         Takes rows and responsibilities (n, k); returns the family's sums.
     encode : callable, optional
-        Takes rows (n, d); returns what the others take in their place, at any parameters, or None for the rows
-        themselves.
+        Takes a chunk of rows (n, d); returns what the others take in their place, at any parameters, or None for the
+        rows themselves.
     """
 
     densities: Callable[[Any], tuple[FloatArray, FloatArray]]
     sums: Callable[[Any, FloatArray], M]
-    encode: Callable[[FloatArray], Any] | None = None
+    encode: Callable[[Chunk], Any] | None = None
 
 
 class Family(Protocol[T, M]):

@@ -18,7 +18,7 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray, Wanted
 from mixtura.families.linalg import HALF_APART, quotient, ratio
 from mixtura.frame import Frame
-from mixtura.grid import BLOCK_ROWS, is_sparse
+from mixtura.grid import BLOCK_ROWS, Chunk, is_sparse
 from mixtura.kernels.threads import share_out
 from mixtura.model import Event, States
 from mixtura.stats import Forest, Sums
@@ -93,8 +93,6 @@ class Composed(ABC, Generic[T]):
 
     def states(self, theta: T) -> States[Any]:
         """Return what a Markov chain asks of rows: worked out once for those that are alike."""
-        from mixtura.kernels.alike import find_alike
-
         return States(partial(scaled_densities, self, theta), partial(tallied_sums, self, theta), find_alike)
 
     def posterior_rows(self, log_weights: FloatArray, theta: T, x: Any, wanted: Wanted) -> Any:
@@ -224,6 +222,13 @@ def log_density_pieces(family: Any, theta: Any, x: FloatArray) -> FloatArray:
 
     share_out(run, len(found), len(found))
     return np.concatenate(found)
+
+
+def find_alike(chunk: Chunk) -> Any:
+    """Return which rows are alike, None where they are not of few kinds."""
+    from mixtura.kernels import alike
+
+    return alike.find_alike(chunk.packed().x)
 
 
 def scaled_densities(family: Any, theta: Any, x: Any) -> tuple[FloatArray, FloatArray]:

@@ -14,9 +14,10 @@ from mixtura.arena import reusing
 from mixtura.families.base import log_density_pieces, sum_pieces
 from mixtura.families.categorical import Categorical, CategoricalParams
 from mixtura.families.linalg import is_occupied, log_positive, quotient
-from mixtura.grid import Chunk, Sequences
+from mixtura.grid import Chunk, Sequences, dense
+from mixtura.kernels.segments import Bounds
 from mixtura.kernels.threads import allowed_threads, share_out, using_threads
-from mixtura.model import Event, EventKind, Family
+from mixtura.model import Event, EventKind, Family, States
 from mixtura.models import chain
 from mixtura.persistence import decode
 from mixtura.stats import Node, Stats
@@ -24,7 +25,6 @@ from mixtura.values import same_bits
 
 T = TypeVar("T")
 Smoothed = tuple[FloatArray, FloatArray, FloatArray]
-SumsOver = Callable[[Sequences, FloatArray], Any]
 
 COMPILED_STEPS = 1 << 9  # steps from which loading a cached kernel repays itself: the composed path takes 50 us each
 
@@ -135,7 +135,7 @@ class HiddenMarkov(Generic[T]):
 
     def e_blocks(self, params: HMMParams[T], chunk: Chunk) -> Iterator[tuple[Node, HMMStats]]:
         """Yield the sums over the blocks of a chunk, by compiled kernels: blocks are shared out to threads."""
-        run_kernels, sums = self._kernels(params)
+        states, scaled = self._kernels(params)
         blocks = as_sequences(chunk).blocks
         found: list[Any] = [None] * len(blocks)
         inner = allowed_threads() if len(blocks) == 1 else 1
@@ -144,9 +144,9 @@ class HiddenMarkov(Generic[T]):
             with using_threads(inner):
                 for b in range(begin, end):
                     with reusing(blocks[b].idle):
-                        rows = blocks[b].packed()
-                        smoothed = self._complete(params, rows, *run_kernels(rows))
-                        found[b] = self._sums(params, rows, smoothed, sums(rows, smoothed[1]))
+                        rows, x = blocks[b], encoded(states, blocks[b])
+                        smoothed = self._complete(params, rows, *scaled(rows, x))
+                        found[b] = self._sums(params, rows, smoothed, states.sums(x, smoothed[1]))
 
         share_out(run, len(blocks), 1)
         for block, stats in zip(blocks, found, strict=True):
@@ -159,27 +159,22 @@ class HiddenMarkov(Generic[T]):
         logarithms. The log-likelihood of an impossible one is -inf.
         """
         if compiled:
-            return self._complete(params, chunk, *self._kernels(params)[0](chunk))
+            states, scaled = self._kernels(params)
+            return self._complete(params, chunk, *scaled(chunk, encoded(states, chunk)))
         m, k = len(chunk.lengths), self.n_states
         return self._complete(params, chunk, np.full(m, np.nan), np.empty((len(chunk), k)), np.zeros((k, k)))
 
-    def _kernels(self, params: HMMParams[T]) -> tuple[Callable[[Sequences], Smoothed], SumsOver]:
-        """Return what finds the states of sequences, NaN where it cannot tell, and what sums over their rows."""
+    def _kernels(self, params: HMMParams[T]) -> tuple[States[Any], Callable[[Sequences, Any], Smoothed]]:
+        """Return what is asked of rows, and what finds the states of sequences, NaN where it cannot tell."""
         from mixtura.kernels import markov
-        from mixtura.kernels.segments import Bounds
 
         states = self.family.states(params.components)
-        scaled = markov.prepare(params.startprob, params.transmat)
+        prepared = markov.prepare(params.startprob, params.transmat)
 
-        def encoded(rows: Sequences) -> Any:
-            made = None if states.encode is None else rows.once(states.encode, rows.x)
-            return rows.x if made is None else made
+        def scaled(rows: Sequences, x: Any) -> Smoothed:
+            return prepared.smooth(*states.densities(x), rows.once(bounds_of), weights(rows))
 
-        def smooth(rows: Sequences) -> Smoothed:
-            bounds = rows.once(Bounds, rows.starts)
-            return scaled.smooth(*states.densities(encoded(rows)), bounds, weights(rows))
-
-        return smooth, lambda rows, resp: states.sums(encoded(rows), resp)
+        return states, scaled
 
     def _complete(
         self, params: HMMParams[T], chunk: Sequences, loglik: FloatArray, resp: FloatArray, transitions: FloatArray
@@ -187,7 +182,7 @@ class HiddenMarkov(Generic[T]):
         """Work out in logarithms the sequences whose log-likelihood is NaN."""
         for i in np.flatnonzero(np.isnan(loglik)):
             rows, weight = slice(chunk.starts[i], chunk.starts[i + 1]), weights(chunk)[i]
-            found = chain.smooth(*log_chain(params), self.log_density(params, chunk.x[rows]))
+            found = chain.smooth(*log_chain(params), self.log_density(params, dense(chunk.x[rows])))
             loglik[i], resp[rows] = found.loglik, weight * found.resp
             transitions += weight * found.transitions
         return loglik, resp, transitions
@@ -353,6 +348,17 @@ def as_sequences(chunk: Chunk) -> Sequences:
     if not isinstance(chunk, Sequences):
         raise TypeError("a hidden Markov model takes sequences: their rows come as Sequences, with lengths")
     return chunk
+
+
+def encoded(states: States[Any], chunk: Sequences) -> Any:
+    """Return rows as these states take them."""
+    made = None if states.encode is None else chunk.once(states.encode)
+    return chunk.packed().x if made is None else made
+
+
+def bounds_of(chunk: Sequences) -> Bounds:
+    """Return where sequences begin, for the kernels."""
+    return Bounds(chunk.starts)
 
 
 def weights(chunk: Sequences) -> FloatArray:
