@@ -3,9 +3,9 @@
     python -m benchmarks.hmm [--quick] [--threads N]
 
 hmmlearn scales (``implementation="scaling"``), which is its fastest; it uses one thread, but for BLAS. The time of an
-update is that between two evaluations of a fit that goes on for a quarter of a second, or six evaluations; the first
+update is that between two evaluations of a fit that goes on for a quarter of a second, or four evaluations; the first
 third, in which processor and memory wake up, does not count. Medians over alternating fits. Both have the same
-log-likelihood at the sixth evaluation, or the table says so.
+log-likelihood at the fourth evaluation, or the table says so.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from mixtura.em import observe
 STATES = 8
 SHAPES = (("one sequence of 1e5", [100_000]), ("1e3 sequences of 1e2", [100] * 1000))
 LEAST = 10  # times faster than hmmlearn
-EVALUATIONS, SECONDS = 6, 0.25  # of a fit, at least
+EVALUATIONS, SECONDS = 4, 0.25  # of a fit, at least
 ROUNDS, MORE_ROUNDS = 2, 9
 MOST = 1 << 20  # updates: what ends a fit is the clock
 SYMBOLS = 10
