@@ -492,7 +492,7 @@ def test_rows_far_apart_are_drawn_alike_by_the_kernel(d, k, monkeypatch):
     drawn = []
     for work in (1 << 62, 0):
         monkeypatch.setattr(draws, "COMPILED_WORK", work)
-        drawn.append(draws.spread_out(x, weight, k, np.random.default_rng(2)))
+        drawn.append(draws.spread_out(x, weight, k, [np.random.default_rng(2)])[0])
         assert len(np.unique(drawn[-1], axis=0)) == k  # a copy of a row that was drawn is at 0 from it
     assert_array_equal(*drawn)
 
@@ -523,7 +523,7 @@ def test_the_result_tells_how_many_restarts_came_to_the_least_inertia(tmp_path):
     for seed in seeds:
         rng = np.random.default_rng(seed)
         rows, weight = draws.put_in_order(*ArraySource(x).sample(1 << 14, rng))
-        ends.append(quiet(5, init=draws.draw_rows(rows, weight, 5, rng), tol=0.0).fit(x).inertia_)
+        ends.append(quiet(5, init=draws.draw_rows(rows, weight, 5, [rng])[0], tol=0.0).fit(x).inertia_)
     ends = np.sort(ends)
     others = ends[ends > ends[0] * (1 + 1e-9)]
     assert found.n_agreeing == 40 - len(others)

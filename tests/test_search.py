@@ -12,6 +12,7 @@ from mixtura.draws import draw_rows
 from mixtura.em import drive
 from mixtura.families import Gaussian, Poisson
 from mixtura.init import nearest, settle
+from mixtura.models.kmeans import one_hot
 from mixtura.models.mixture import Mixture
 from mixtura.search import _noise
 from mixtura.seeding import WAYS, one_by_one, side_by_side, whitened
@@ -143,9 +144,9 @@ def test_rows_drawn_to_start_from_are_different_values():
     points = np.concatenate([np.zeros((950, 2)), np.arange(10.0).reshape(5, 2) + 1, np.arange(90.0).reshape(45, 2)])
     weight = np.ones(len(points))
     for seed in range(20):
-        drawn = draw_rows(points, weight, 6, np.random.default_rng(seed))
+        drawn = draw_rows(points, weight, 6, [np.random.default_rng(seed)])[0]
         assert len(np.unique(drawn, axis=0)) == 6
-    few = draw_rows(points[945:952], np.array([1.0, 1, 1, 1, 1, 1, 0]), 3, np.random.default_rng(0))
+    few = draw_rows(points[945:952], np.array([1.0, 1, 1, 1, 1, 1, 0]), 3, [np.random.default_rng(0)])[0]
     assert_array_equal(np.unique(few, axis=0), [[0.0, 0.0], [1.0, 2.0]])
 
 
@@ -158,7 +159,7 @@ def test_assignments_made_side_by_side_are_those_made_one_by_one(even):
     weight = rng.uniform(0.5, 2.0, len(x))
     apart = list(one_by_one(x, weight, 4, 15, np.random.default_rng(0)))
     together = side_by_side(x, weight, 4, 15, np.random.default_rng(0))
-    for i, (one, other) in enumerate(zip(apart, together, strict=True)):
+    for i, (one, other) in enumerate(zip(apart, (one_hot(own, 4) for own in together), strict=True)):
         if WAYS[i % len(WAYS)].settles:
             assert inertia(x, weight, other) <= 1.02 * inertia(x, weight, one)
         else:

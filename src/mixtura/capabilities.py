@@ -157,5 +157,14 @@ class Stacked(Family[T, Any], Protocol[T]):
     def take(self, theta: T, components: IntArray, /) -> T:
         """Return the parameters of these components, in this order; one may be there twice."""
 
+    def prepare(self, theta: T, x: FloatArray, /) -> Any:
+        """Return rows (n, d) as `joint` and `moments` take them; a slice of it is that of these rows."""
+
+    def joint(self, theta: T, log_weights: FloatArray, x: Any, /) -> FloatArray:
+        """Return the log-densities (k, n) of rows and their components, in memory that is the caller's."""
+
+    def moments(self, theta: T, x: Any, resp: FloatArray, /) -> Any:
+        """Return the sums over rows of these responsibilities (k, n)."""
+
     def distances(self, theta: T, /) -> FloatArray:
         """Return the squared distances (k, k) between components, in units of their widths."""

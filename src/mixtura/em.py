@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -31,6 +31,7 @@ __all__ = [
     "Job",
     "State",
     "Status",
+    "climb",
     "drive",
     "drive_jobs",
     "em",
@@ -42,6 +43,7 @@ __all__ = [
 
 P = TypeVar("P")
 S = TypeVar("S", bound=Stats)
+R = TypeVar("R")
 
 PLAIN = Plain()
 REPEATS = 2  # most passes that a model may ask for at the same parameters; more could not help
@@ -330,16 +332,29 @@ def evaluate(source: Source, model: Model[P, S], params: P) -> S:
     return stats
 
 
+def climb(e_step: Callable[[P], S], model: Model[P, S], start: P, **options: Any) -> tuple[EMResult[P], S]:
+    """Run EM from one start on the sums that `e_step` makes, unobserved; return how it went, and the last sums.
+
+    Those are at the parameters that it ends with. The options are those of `em`.
+    """
+    return _feed(e_step, em(model, start, **options))
+
+
 def settle(source: Source, model: Model[P, S], params: P) -> tuple[P, S]:
     """Return `params`, refined as far as the model asks, and the statistics of all rows at them."""
-    loop = _evaluate(model, params, Trace())
+    (params, stats, _), _ = _feed(partial(evaluate, source, model), _evaluate(model, params, Trace()))
+    return params, stats
+
+
+def _feed(e_step: Callable[[P], S], loop: Generator[P, S, R]) -> tuple[R, S]:
+    """Send a loop the sums that it asks for; return what it comes to, and the last sums."""
     asked = next(loop)
     while True:
+        stats = e_step(asked)
         try:
-            asked = loop.send(evaluate(source, model, asked))
+            asked = loop.send(stats)
         except StopIteration as stop:
-            params, stats, _ = stop.value
-            return params, stats
+            return stop.value, stats
 
 
 def _fold(source: Source, asked: Sequence[tuple[Model[Any, Any], Any]]) -> list[Any]:

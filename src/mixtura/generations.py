@@ -8,18 +8,19 @@ K10).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.draws import draw
-from mixtura.em import drive, evaluate
-from mixtura.model import Model, Source
-from mixtura.models.ensemble import Ensemble
+from mixtura.em import climb
+from mixtura.model import Model
+from mixtura.models.ensemble import Ensemble, Prepared
 from mixtura.models.mixture import MixtureParams
 
-TIED = 1e-10  # relative difference of objectives that may be rounding
+TIED = 1e-7  # relative difference of objectives that may be rounding, of responsibilities in float32
 
 
 class Candidate(NamedTuple):
@@ -43,18 +44,18 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def run(
-    ensemble: Ensemble[Any], rows: Source, starts: MixtureParams[Any], *, tol: float, max_iter: int
+    ensemble: Ensemble[Any], rows: Prepared, starts: MixtureParams[Any], *, tol: float, max_iter: int
 ) -> list[Candidate]:
     """Return where short runs of EM end; nothing if they diverge."""
-    model = cast("Model[Any, Any]", ensemble)  # without what kernels, streams and checkpoints want
-    result = drive(rows, model, [starts], tol=tol, max_iter=max_iter)[0]
+    model = cast("Model[Any, Any]", ensemble)  # all of one that the loop uses
+    result, stats = climb(partial(ensemble.e_step, rows), model, starts, tol=tol, max_iter=max_iter)
     if result.failed:
         return []
-    loglik, members = evaluate(rows, model, result.params).each, ensemble.split(result.params)
+    members = ensemble.split(result.params)
     collapsed = {ensemble.member_of(event) for event in result.events}
     return [
         Candidate(params, float(height) + ensemble.member.log_prior(params), i in collapsed)
-        for i, (params, height) in enumerate(zip(members, loglik, strict=True))
+        for i, (params, height) in enumerate(zip(members, stats.each, strict=True))
     ]
 
 
@@ -64,20 +65,26 @@ def children(
     """Return so many mixtures of components of two parents each."""
     joined = ensemble.join([parent.params for parent in parents])
     distances, weights = ensemble.family.distances(joined.components), joined.weights.ravel()
+    first = rng.integers(len(parents), size=count)
+    second = (first + rng.integers(1, len(parents), size=count)) % len(parents)
     numbers = np.arange(len(weights)).reshape(len(parents), -1)
-    picks = []
-    for _ in range(count):
-        pool = numbers[rng.choice(len(parents), 2, replace=False)].ravel()
-        picks.append(pool[_far_apart(distances[np.ix_(pool, pool)], weights[pool], numbers.shape[1], rng)])
-    return ensemble.recombine(joined, np.array(picks))
+    pools = np.hstack([numbers[first], numbers[second]])
+    own = distances[pools[:, :, None], pools[:, None, :]]
+    picks = _far_apart(own, weights[pools], numbers.shape[1], [rng] * count)
+    return ensemble.recombine(joined, np.take_along_axis(pools, picks, axis=1))
 
 
-def _far_apart(distances: FloatArray, weights: FloatArray, k: int, rng: np.random.Generator) -> IntArray:
-    """Draw k of these components, each by its weight and its squared distance from the nearest of those before."""
-    chosen = draw(weights, 1, rng).tolist()
-    while len(chosen) < k:
-        gain = weights * distances[:, chosen].min(axis=1)
-        left = weights.copy()
-        left[chosen] = 0.0
-        chosen += draw(gain if gain.any() else left, 1, rng).tolist()
-    return np.array(chosen)
+def _far_apart(distances: FloatArray, weights: FloatArray, k: int, rngs: Sequence[np.random.Generator]) -> IntArray:
+    """Draw k of m components, (r, k), each by its weight and its squared distance from the nearest of those before.
+
+    The weights are (r, m), the distances (r, m, m).
+    """
+    each, gain, nearest = np.arange(len(weights)), weights, np.full_like(weights, np.inf)
+    left, chosen = weights.copy(), []
+    for _ in range(k):
+        chosen.append(draw(gain, 1, rngs)[:, 0])
+        left[each, chosen[-1]] = 0.0
+        nearest = np.minimum(nearest, distances[each, chosen[-1]])
+        gain = weights * nearest
+        gain = np.where(gain.any(axis=1, keepdims=True), gain, left)
+    return np.stack(chosen, axis=1)

@@ -170,7 +170,7 @@ def _nearest_known(
             gain = weight.copy()
             if centres:
                 gain *= squared_distances(points, np.array(list(centres.values()))).min(axis=1)
-            centres[component] = points[draw(gain if gain.any() else weight, 1, rng)[0]]
+            centres[component] = points[draw((gain if gain.any() else weight)[None], 1, [rng])[0, 0]]
     closest = nearest(points, np.array([centres[component] for component in range(k)]))
     return one_hot(np.where(labels == UNKNOWN, closest, labels), k)
 
@@ -212,17 +212,17 @@ def random(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Genera
 
 def random_from_data(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Assign rows to the nearest of k rows drawn at random."""
-    return one_hot(nearest(points, draw_rows(points, weight, k, rng)), k)
+    return one_hot(nearest(points, draw_rows(points, weight, k, [rng])[0]), k)
 
 
 def kmeans_plus_plus(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Assign rows to the nearest of k rows drawn far apart."""
-    return one_hot(nearest(points, spread_out(points, weight, k, rng)), k)
+    return one_hot(nearest(points, spread_out(points, weight, k, [rng])[0]), k)
 
 
 def kmeans(points: FloatArray, weight: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
     """Assign rows by k-means from rows drawn far apart."""
-    return one_hot(settle(points, weight, spread_out(points, weight, k, rng)), k)
+    return one_hot(settle(points, weight, spread_out(points, weight, k, [rng])[0]), k)
 
 
 def settle(points: FloatArray, weight: FloatArray, centers: FloatArray, tol: float = 0.0) -> IntArray:

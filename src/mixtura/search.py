@@ -21,6 +21,7 @@ from mixtura.init import Starts, comparable, fill_in, from_points, sample_size
 from mixtura.model import Source
 from mixtura.models.collapse import Floor
 from mixtura.models.ensemble import Ensemble
+from mixtura.models.kmeans import one_hot
 from mixtura.models.mixture import Mixture, MixtureParams
 from mixtura.repeats import merge
 from mixtura.result import ALONE, Agreement
@@ -33,7 +34,7 @@ AUTO = "auto"
 CANDIDATES, FEW = 4, 6  # for each start that is wanted, and at least
 AMPLE = 1 << 18  # values by components up to which a sample is small: there more candidates go to their end
 MANY, MOST = 24, 48  # of these; with their children they are behind many restarts of one kind in one case of thirty
-EFFORT = 1 << 18  # values by components by candidates from which there are less than most
+EFFORT = 1 << 20  # rows by parameters by candidates from which there are less than most
 FEWER, LEAST = 4, 8  # one in so many of the rows that candidates see is enough to start them from, or so many a value
 MORE = 8  # times as many rows go to the best of them
 LARGEST_SAMPLE = 1 << 24  # most values in those, if that is not less than the candidates see
@@ -129,7 +130,8 @@ def _begin(
     if ensemble is None:
         starts = _apart(model, found, seeds, max(MANY, CANDIDATES * n), rng)
         return starts, starts, [_Stage(few, 3 * n, tol, SHORT + LONGER, Plain())]
-    starts = _together(ensemble, found, seeds, max(min(MOST, EFFORT // room), MANY, CANDIDATES * n), rng)
+    effort = len(few.rows) * model.family.n_parameters(init.blank(model, found))
+    starts = _together(ensemble, found, seeds, max(min(MOST, EFFORT // effort), MANY, CANDIDATES * n), rng)
     return starts, _evolve(ensemble, few, starts, n, rng, tol=tol) or starts, []
 
 
@@ -146,7 +148,7 @@ def _evolve(
 
     Those have nothing in common: where they agree with the best, that says something.
     """
-    rows, agreed = ArraySource(*sample), tol * sample.weight.sum()
+    rows, agreed = ensemble.prepare(starts[0].components, *sample), tol * sample.weight.sum()
     founders = found = ranked(run(ensemble, rows, ensemble.join(starts), tol=tol, max_iter=FIRST))
     for _ in range(GENERATIONS):
         parents = found[: len(starts) // PARENTS]
@@ -171,13 +173,14 @@ def _together(
     ensemble: Ensemble[Any], found: Survey, sample: _Sample, count: int, rng: np.random.Generator
 ) -> list[MixtureParams[Any]]:
     """Return starts, all made at once but for those that want a second look."""
-    drawn = side_by_side(comparable(sample.rows, found), sample.weight, ensemble.member.n_components, count, rng)
+    k = ensemble.member.n_components
+    labels = side_by_side(comparable(sample.rows, found), sample.weight, k, count, rng)
     blank = ensemble.blank(init.blank(ensemble.member, found), count)
-    resp = np.hstack(drawn) * sample.weight[:, None]
-    params, collapsed = ensemble.from_resp(blank, sample.rows, resp)
+    resp = (labels[:, None] == np.arange(k)[:, None]).reshape(count * k, -1).astype(np.float64)
+    params, collapsed = ensemble.from_resp(blank, ensemble.prepare(blank, *sample), resp)
     starts = ensemble.split(params)
     for i in collapsed:
-        starts[i] = init.from_resp(ensemble.member, found, *sample, drawn[i])
+        starts[i] = init.from_resp(ensemble.member, found, *sample, one_hot(labels[i], k))
     return starts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from mixtura.models.kmeans import one_hot, squared_distances
 RAW, WHITE = 0, 1
 ROUGH = 1e-3  # least share by which the inertia of k-means falls in an iteration: EM goes on from there
 
-Draw = Callable[[FloatArray, FloatArray, int, np.random.Generator], FloatArray]
+Draw = Callable[[FloatArray, FloatArray, int, Sequence[np.random.Generator]], FloatArray]
 
 
 class Way(NamedTuple):
@@ -53,23 +53,26 @@ def one_by_one(
         Decides the draws.
     """
     spaces = _spaces(raw, weight)
-    for way in _turns(count):
+    for way, own in zip(_turns(count), rng.spawn(count), strict=True):
         points = spaces[way.columns]
-        centers = way.draw(points, weight, k, rng)
+        centers = way.draw(points, weight, k, [own])[0]
         yield one_hot(settle(points, weight, centers, ROUGH) if way.settles else nearest(points, centers), k)
 
 
-def side_by_side(raw: FloatArray, weight: FloatArray, k: int, count: int, rng: np.random.Generator) -> list[FloatArray]:
-    """Return as many for the same arguments, made several at a time: of few rows NumPy's calls cost more than work."""
-    spaces, ways = _spaces(raw, weight), _turns(count)
-    drawn = [way.draw(spaces[way.columns], weight, k, rng) for way in ways]
+def side_by_side(raw: FloatArray, weight: FloatArray, k: int, count: int, rng: np.random.Generator) -> IntArray:
+    """Return as many for the same arguments, as labels (count, n), made several at a time.
+
+    Of few rows NumPy's calls cost more than the work that they do.
+    """
+    spaces, ways, rngs = _spaces(raw, weight), _turns(count), rng.spawn(count)
     labels = np.empty((count, len(raw)), dtype=np.intp)
-    for way in set(ways):
+    for way in dict.fromkeys(ways):
+        points = spaces[way.columns]
         alike = np.array([i for i, other in enumerate(ways) if other is way])
         for some in together(len(alike), k * len(raw)):
-            centers = np.stack([drawn[i] for i in alike[some]])
-            labels[alike[some]] = _assign(spaces[way.columns], weight, centers, settles=way.settles)
-    return [one_hot(own, k) for own in labels]
+            centers = way.draw(points, weight, k, [rngs[i] for i in alike[some]])
+            labels[alike[some]] = _assign(points, weight, centers, settles=way.settles)
+    return labels
 
 
 def _spaces(raw: FloatArray, weight: FloatArray) -> list[FloatArray]:

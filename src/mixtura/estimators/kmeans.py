@@ -219,7 +219,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, It
                 yield KMeansParams.start(frame, frame.enter(self._check_centers(centers, source.n_features)))
             else:
                 draw = draws.spread_out if self.init == SPREAD else draws.draw_rows
-                yield KMeansParams.start(frame, draw(frame.enter(rows), weight, self.n_clusters, rng))
+                yield KMeansParams.start(frame, draw(frame.enter(rows), weight, self.n_clusters, [rng])[0])
 
     def _n_restarts(self) -> int:
         if self.n_init == AUTO:

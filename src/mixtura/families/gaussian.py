@@ -252,8 +252,10 @@ class Gaussian(GaussianPieces, GaussianInformation):
 
     def _multiply(self, matrices: FloatArray, means: FloatArray, theta: GaussianParams) -> FloatArray:
         """Return matrices of the structure times one vector (d,) for each component, (k, d)."""
-        k, d = theta.means.shape
-        product: FloatArray = np.einsum("kij,kj->ki", self.covariance.expand(matrices, k, d), means.reshape(k, d))
+        (k, d), vectors = theta.means.shape, means.reshape(theta.means.shape)
+        if not self.covariance.correlated:
+            return self.covariance.variances(matrices, k, d) * vectors
+        product: FloatArray = np.einsum("kij,kj->ki", self.covariance.expand(matrices, k, d), vectors)
         return product
 
     def is_interior(self, theta: GaussianParams) -> bool:

@@ -39,7 +39,8 @@ def squared_norms(vectors: FloatArray) -> FloatArray:
 def ratio(sums: FloatArray, counts: FloatArray, otherwise: FloatArray | float) -> FloatArray:
     """Divide sums (k, ...) by counts (k,), taking `otherwise` where a component has no rows."""
     columns = counts.reshape(counts.shape + (1,) * (sums.ndim - 1))
-    return np.where(is_occupied(columns), quotient(sums, columns), otherwise)
+    occupied = is_occupied(columns)
+    return sums / columns if occupied.all() else np.where(occupied, quotient(sums, columns), otherwise)
 
 
 def is_occupied(counts: FloatArray) -> BoolArray:
@@ -166,14 +167,16 @@ def well_conditioned(covariances: FloatArray, floor: FloatArray) -> tuple[FloatA
     low = variances < floor**2
     sd = np.where(low, floor, np.sqrt(np.maximum(variances, 0.0)))
     correlations = np.clip(covariances / sd[:, :, None] / sd[:, None, :], -1.0, 1.0)
-    correlations[low[:, :, None] | low[:, None, :]] = 0.0  # what is left there is rounding
+    if low.any():
+        correlations[low[:, :, None] | low[:, None, :]] = 0.0  # what is left there is rounding
     diagonal = np.arange(len(floor))
     correlations[:, diagonal, diagonal] = 1.0
     roots, raised = _roots(correlations)
     raised |= low.any(axis=1)
-    lifted = correlations * sd[:, :, None] * sd[:, None, :]
-    kept = np.where(raised[:, None, None], lifted, covariances)
-    return kept, roots * sd[:, :, None], raised
+    if raised.any():
+        lifted = correlations * sd[:, :, None] * sd[:, None, :]
+        covariances = np.where(raised[:, None, None], lifted, covariances)
+    return covariances, roots * sd[:, :, None], raised
 
 
 def _roots(correlations: FloatArray) -> tuple[FloatArray, BoolArray]:

@@ -22,6 +22,31 @@ from mixtura.model import Event
 from mixtura.stats import Sums
 
 
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Rows, and what of them log-densities are linear in, column by column.
+
+    Attributes
+    ----------
+    rows : (n, d) array
+        In the data's own units.
+    first : (1 + d, n) array
+        Ones, and the columns in the frame.
+    second : (t, n) array
+        Squares of these columns, among their products if components are correlated.
+    """
+
+    rows: FloatArray
+    first: FloatArray
+    second: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, some: slice) -> Features:
+        return Features(self.rows[some], self.first[:, some], self.second[:, some])
+
+
 @dataclass(frozen=True)
 class StackedGaussian(Gaussian):
     """Components of several mixtures of `size` each, with moments about the centre of the frame where these do."""
@@ -49,26 +74,36 @@ class StackedGaussian(Gaussian):
             for means, covariances, factors in parts
         ]
 
-    def log_density(self, theta: GaussianParams, x: FloatArray) -> FloatArray:
-        """Return the (n, k) log-densities (formula K11)."""
+    def prepare(self, theta: GaussianParams, x: FloatArray) -> Features:
+        """Return rows (n, d) with what densities and sums are linear in."""
+        columns = theta.frame.enter(x).T
+        squares = [columns[: i + 1] * columns[i] for i in range(len(columns))]
+        return Features(
+            rows=x,
+            first=np.vstack([np.ones(len(x)), columns]),
+            second=np.concatenate(squares) if self.covariance.correlated else columns * columns,
+        )
+
+    def joint(self, theta: GaussianParams, log_weights: FloatArray, x: Features) -> FloatArray:
+        """Return the log-densities (k, n) of rows and their components (formula K11)."""
         if theta.pivot.any():
-            return super().log_density(theta, x)
-        z = theta.frame.enter(x)
+            return log_weights[:, None] + self.log_density(theta, x.rows).T
         precisions = self.covariance.precisions(theta.factors)
         slopes = self._multiply(precisions, theta.means, theta)
-        peaks = self.log_peaks(theta) - (slopes * theta.means).sum(axis=1) / 2
-        density: FloatArray = slopes @ z.T + peaks[:, None]
-        by_matrix = self._of_each_matrix(density)
-        by_matrix -= (self._curvatures(precisions, theta)[:: by_matrix.shape[1]] @ self._squares(z))[:, None]
-        return density.T
+        peaks = log_weights + self.log_peaks(theta) - (slopes * theta.means).sum(axis=1) / 2
+        joint: FloatArray = np.column_stack([peaks, slopes]) @ x.first
+        by_matrix = self._of_each_matrix(joint)
+        by_matrix -= (self._curvatures(precisions, theta)[:: by_matrix.shape[1]] @ x.second)[:, None]
+        return joint
 
-    def suffstats(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
-        """Return the moments about the pivot (formulas S1 to S3, K11)."""
+    def moments(self, theta: GaussianParams, x: Features, resp: FloatArray) -> Sums:
+        """Return the moments about the pivot of rows of responsibilities (k, n) (formulas S1 to S3, K11)."""
         if theta.pivot.any():
-            return super().suffstats(theta, x, resp)
-        z = theta.frame.enter(x)
-        second = self._of_each_matrix(resp.T).sum(axis=1) @ self._squares(z).T
-        sums: Sums = self.covariance.from_second(resp.sum(axis=0), resp.T @ z, second)
+            return self.suffstats(theta, x.rows, resp.T)
+        resp = resp.astype(np.float64, copy=False)
+        first = resp @ x.first.T
+        second = self._of_each_matrix(resp).sum(axis=1) @ x.second.T
+        sums: Sums = self.covariance.from_second(first[:, 0], first[:, 1:], second)
         return sums
 
     def distances(self, theta: GaussianParams) -> FloatArray:
@@ -83,13 +118,6 @@ class StackedGaussian(Gaussian):
         """Return a view (m, k / m, n) of values (k, n) by the covariance that components share."""
         k, n = values.shape
         return values.reshape(self.covariance.n_matrices(k), -1, n)
-
-    def _squares(self, z: FloatArray) -> FloatArray:
-        """Return the squares (t, n) of the columns of rows (n, d), among their products if these are asked for."""
-        columns = z.T
-        if not self.covariance.correlated:
-            return columns * columns
-        return np.concatenate([columns[: i + 1] * columns[i] for i in range(len(columns))])
 
     def _curvatures(self, precisions: FloatArray, theta: GaussianParams) -> FloatArray:
         """Return by how much log-densities (k,) fall with each of these squares and products, (k, t)."""
@@ -106,7 +134,7 @@ class StackedGaussian(Gaussian):
     def _about(self, theta: GaussianParams) -> GaussianParams:
         """Return `theta` with moments about the centre of the frame if no component is too narrow for that."""
         precisions = self.covariance.precisions(theta.factors)
-        sharpest = np.diagonal(self.covariance.expand(precisions, *theta.means.shape), axis1=1, axis2=2).max()
+        sharpest = self.covariance.variances(precisions, *theta.means.shape).max()
         wide = EPS * sharpest < self.digits_lost  # no row is further than 1 from the centre
         return replace(theta, pivot=np.zeros_like(theta.means) if wide else theta.means)
 

@@ -17,7 +17,7 @@ def shorten(
     points: FloatArray,  # IN (n, d8)
     tried: FloatArray,  # IN (t, d8)
     nearest: FloatArray,  # IN (n,)
-    out: FloatArray,  # OUT (n, t)
+    out: FloatArray,  # OUT (t, n)
 ) -> None:
     """Write the smaller of what is known and the squared distance to each candidate, by differences."""
     for i in range(points.shape[0]):
@@ -26,17 +26,18 @@ def shorten(
             for j in range(0, points.shape[1], 8):
                 y = load(points, i, j) - load(tried, q, j)
                 square = fma(y, y, square)
-            out[i, q] = min(hsum(square), nearest[i])
+            out[q, i] = min(hsum(square), nearest[i])
 
 
 def shortening(points: FloatArray) -> Callable[[FloatArray, FloatArray], FloatArray]:
-    """Return the function of what is known, (n,), and of candidates (t, d) that returns squared distances (n, t)."""
+    """Return the function of what is known, (r, n), and of candidates (r, t, d) that gives distances (r, t, n)."""
     d8 = up_to(LANES, points.shape[1])
     rows = padded(points, d8)
 
     def shortened(nearest: FloatArray, tried: FloatArray) -> FloatArray:
-        out = np.empty((len(rows), len(tried)))
-        shorten(rows, padded(tried, d8), constant(nearest), out)
+        out = np.empty((*tried.shape[:2], len(rows)))
+        for known, candidates, distance in zip(nearest, tried, out, strict=True):
+            shorten(rows, padded(candidates, d8), constant(known), distance)
         return out
 
     return shortened

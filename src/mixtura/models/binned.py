@@ -15,7 +15,7 @@ from mixtura.families.gaussian import Gaussian, GaussianParams
 from mixtura.grid import Chunk
 from mixtura.model import Model, Source
 from mixtura.models.intervals import interval_moments
-from mixtura.models.mixture import Mixture, MixtureParams, MixtureStats, weigh
+from mixtura.models.mixture import Mixture, MixtureParams, MixtureStats, log_weights, weigh
 from mixtura.sources.histogram import Histogram
 
 BOUNDS = 2  # numbers that a row is: the lower and the upper bound of its value
@@ -43,7 +43,8 @@ class Binned(Mixture[GaussianParams]):
         low, high = ((bound - means) / sds for bound in np.hsplit(theta.frame.enter(chunk.x), BOUNDS))
         width = np.diff(chunk.x) * theta.frame.scale / sds
         log_probability, first, second = interval_moments(low, high, width)
-        loglik, resp = weigh(log_probability, params)
+        loglik, shares = weigh(log_probability.T + log_weights(params)[:, None], params.weights)
+        resp = shares.T
         if chunk.weight is not None:
             resp *= chunk.weight[:, None]
         total, weight = chunk.total(loglik)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.capabilities import Stackable, Stacked
-from mixtura.grid import Chunk
 from mixtura.model import Event
-from mixtura.models.mixture import Mixture, MixtureParams, weigh
+from mixtura.models.mixture import Mixture, MixtureParams, log_weights, weigh
 from mixtura.stats import Stats
 from mixtura.values import same_bits
 
 T = TypeVar("T")
+
+AT_ONCE = 1 << 17  # densities that are worked on fast
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,6 +28,29 @@ class EnsembleStats(Stats):
 
     components: Any
     each: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Rows as the family of an ensemble takes them, and their weights (n,); None stands for ones."""
+
+    x: Any
+    weight: FloatArray | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, some: slice) -> Prepared:
+        return Prepared(self.x[some], None if self.weight is None else self.weight[some])
+
+    @property
+    def total(self) -> float:
+        """The total weight."""
+        return float(len(self) if self.weight is None else self.weight.sum())
+
+    def weighted(self, values: FloatArray) -> FloatArray:
+        """Return values (..., n) of the rows times their weights."""
+        return values if self.weight is None else values * self.weight.astype(values.dtype)
 
 
 @dataclass(frozen=True)
@@ -40,10 +66,13 @@ class Ensemble(Generic[T]):
         The model of each.
     family : Stacked
         That of the components of all.
+    precision : dtype
+        Of responsibilities. Starts need no more than four digits.
     """
 
     member: Mixture[T]
     family: Stacked[T]
+    precision: type[np.floating[Any]] = np.float32
 
     @classmethod
     def of(cls, member: Mixture[T]) -> Ensemble[T] | None:
@@ -74,38 +103,43 @@ class Ensemble(Generic[T]):
         """Return the components of so many mixtures that all have these."""
         return self.family.stack([member] * n_members)
 
-    def from_resp(self, blank: T, x: FloatArray, resp: FloatArray) -> tuple[MixtureParams[T], set[int]]:
-        """Return the parameters that weighted responsibilities (n, r k) of rows imply, and which mixtures collapsed."""
-        k = self.member.n_components
-        found, events = Mixture(self.family, resp.shape[1]).from_resp(blank, x, resp)
-        weights = found.weights.reshape(-1, k)
-        weights = weights / weights.sum(axis=1, keepdims=True)
+    def prepare(self, blank: T, x: FloatArray, weight: FloatArray) -> Prepared:
+        """Return rows (n, d) of these weights as the other methods take them."""
+        return Prepared(self.family.prepare(blank, x), None if (weight == 1).all() else weight)
+
+    def from_resp(self, blank: T, rows: Prepared, resp: FloatArray) -> tuple[MixtureParams[T], set[int]]:
+        """Return the parameters that responsibilities (r k, n) of rows imply, and which mixtures collapsed.
+
+        As for one mixture, the sums are taken twice.
+        """
+        resp = rows.weighted(resp)
+        theta, _ = self.family.update(self.family.moments(blank, rows.x, resp), blank)
+        theta, events = self.family.update(self.family.moments(theta, rows.x, resp), theta)
+        counts = resp.sum(axis=1).reshape(-1, self.member.n_components)
+        weights = counts / counts.sum(axis=1, keepdims=True)
         empty = np.flatnonzero((weights == 0).any(axis=1)).tolist()
-        return replace(found, weights=weights), {*empty, *(self.member_of(event) for event in events)}
+        params = MixtureParams(weights=weights, components=theta)
+        return params, {*empty, *(self.member_of(event) for event in events)}
 
     def member_of(self, event: Event) -> int:
         """Return the number of the mixture that an event of `m_step` is about."""
         return event.component // self.member.n_components
 
-    def compiles(self, n_rows: int, n_features: int) -> bool:
-        """Return False: what repays a kernel needs no ensemble."""
-        return False
+    def e_step(self, rows: Prepared, params: MixtureParams[T]) -> EnsembleStats:
+        """Return the sums over all rows, some at a time: arrays of the densities of all would be slow."""
+        step = max(1, AT_ONCE // params.weights.size)
+        parts = [self._e_step(rows[i : i + step], params) for i in range(0, len(rows), step)]
+        return reduce(add, parts)
 
-    def e_block(self, params: MixtureParams[T], chunk: Chunk) -> EnsembleStats:
-        """Return the sums over one block of rows."""
-        log_density = self.family.log_density(params.components, chunk.x)
-        members = log_density.T.reshape(*params.weights.shape, -1)
-        loglik, resp = weigh(members.transpose(2, 0, 1), params)  # (n, r), (n, r, k)
-        if chunk.weight is not None:
-            loglik, resp = loglik * chunk.weight[:, None], resp * chunk.weight[:, None, None]
-        each = loglik.sum(axis=0)
-        weight = len(chunk) if chunk.weight is None else chunk.weight.sum()
-        flat = resp.transpose(1, 2, 0).reshape(-1, len(chunk)).T
+    def _e_step(self, rows: Prepared, params: MixtureParams[T]) -> EnsembleStats:
+        joint = self.family.joint(params.components, log_weights(params).ravel(), rows.x)
+        loglik, resp = weigh(joint.reshape(*params.weights.shape, -1), params.weights, self.precision)
+        each = rows.weighted(loglik).sum(axis=1)
+        resp = rows.weighted(resp.reshape(joint.shape))
         return EnsembleStats(
             loglik=float(each.sum()),
-            weight=float(weight) * len(each),
-            pivot=self.family.pivot(params.components),
-            components=self.family.suffstats(params.components, chunk.x, flat),
+            weight=rows.total * len(each),
+            components=self.family.moments(params.components, rows.x, resp),
             each=each,
         )
 

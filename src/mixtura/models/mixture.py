@@ -163,7 +163,9 @@ class Mixture(Generic[T]):
         A row of density zero under every component has log-density -inf and the mixing weights as its
         responsibilities.
         """
-        return weigh(self.family.log_density(params.components, self._taken(x)), params)
+        log_density = self.family.log_density(params.components, self._taken(x))
+        loglik, resp = weigh(log_density.T + log_weights(params)[:, None], params.weights)
+        return loglik, resp.T
 
     def _taken(self, x: Any) -> Any:
         """Return rows as the family takes them: those of a sparse matrix as an array, unless it makes use of that."""
@@ -307,17 +309,27 @@ def log_weights(params: MixtureParams[Any]) -> FloatArray:
     return log_or_never(params.weights)
 
 
-def weigh(log_density: FloatArray, params: MixtureParams[Any]) -> tuple[FloatArray, FloatArray]:
-    """Return log-densities (n,) and responsibilities (n, k) of rows with these log-densities under each component.
+def weigh(
+    joint: FloatArray, weights: FloatArray, precision: type[np.floating[Any]] = np.float64
+) -> tuple[FloatArray, FloatArray]:
+    """Return log-densities (..., n) and responsibilities (..., k, n) of rows in mixtures.
 
-    Of several mixtures, with weights (r, k), they are (n, r) and (n, r, k).
+    Parameters
+    ----------
+    joint : (..., k, n) array
+        Log-densities of the rows and their components; overwritten.
+    weights : (..., k) array
+        Mixing weights: the responsibilities of a row that is impossible under all components.
+    precision : dtype
+        Of the responsibilities. NumPy's exponential takes a fourth of the time in float32 where there is no AVX-512.
     """
-    joint = log_density + log_weights(params)
-    top = joint.max(axis=-1)
+    top = joint.max(axis=-2)
     hopeless = np.isneginf(top)
-    shares: FloatArray = np.exp(joint - np.where(hopeless, 0.0, top)[..., None])
-    total = shares.sum(axis=-1)
+    joint -= np.where(hopeless, 0.0, top)[..., None, :]
+    shares = joint.astype(precision, copy=False)
+    np.exp(shares, out=shares)
+    total = shares.sum(axis=-2)
     if hopeless.any():
-        shares[hopeless], total[hopeless] = np.broadcast_to(params.weights, shares.shape)[hopeless], 1.0
-    shares /= total[..., None]
+        shares, total = np.where(hopeless[..., None, :], weights[..., None], shares), np.where(hopeless, 1.0, total)
+    shares /= total[..., None, :]
     return np.log(total) + top, shares
