@@ -42,7 +42,7 @@ class Evaluated(Generic[P]):
     events : sequence of Event
         What happened to components in the update: then what was learnt no longer holds.
     gains : sequence of float
-        How much each evaluation was above the one before, per unit of weight, up to this one.
+        How much each evaluation was above the one before, per unit of weight: the last two, up to this one.
     """
 
     params: P

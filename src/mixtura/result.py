@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -203,10 +204,12 @@ class Trace(Generic[P]):
         return proposal.params
 
     def gains(self) -> list[float]:
-        """Return by how much each evaluation was above the one before, since the last restart, per unit of weight."""
+        """Return the last gains, at most two, of an evaluation over the one before, since the last restart.
+
+        They are per unit of weight.
+        """
         since = max((event.iteration for event in self.events if event.restarts), default=0)
-        gains: list[float] = (np.diff(self.objective[since:]) / self.weight).tolist()
-        return gains
+        return [(after - before) / self.weight for before, after in pairwise(self.objective[since:][-3:])]
 
     def report(self, events: Sequence[Event]) -> None:
         """Record events of the next update, but not those that only continue from the one before."""

@@ -14,6 +14,8 @@ from mixtura._types import BoolArray, FloatArray, IntArray
 # the correlation matrix is singular to rounding.
 SINGULAR = 64 * float(np.finfo(np.float64).eps)
 
+TINY = float(np.finfo(np.float64).tiny)  # a number below it has lost digits
+
 IN_CACHE = 1 << 13  # values of a temporary array that are worked on fast
 
 HALF_APART = 2 / pi  # squared distance of the mean of one half of a normal distribution from the cut, in variances
@@ -38,21 +40,19 @@ def squared_norms(vectors: FloatArray) -> FloatArray:
 
 def ratio(sums: FloatArray, counts: FloatArray, otherwise: FloatArray | float) -> FloatArray:
     """Divide sums (k, ...) by counts (k,), taking `otherwise` where a component has no rows."""
-    columns = counts.reshape(counts.shape + (1,) * (sums.ndim - 1))
-    occupied = is_occupied(columns)
-    return sums / columns if occupied.all() else np.where(occupied, quotient(sums, columns), otherwise)
+    return quotient(sums, counts.reshape(counts.shape + (1,) * (sums.ndim - 1)), otherwise)
 
 
 def is_occupied(counts: FloatArray) -> BoolArray:
-    """Tell which counts are large enough to divide by; a subnormal one has lost its digits."""
-    occupied: BoolArray = counts >= np.finfo(np.float64).tiny
+    """Tell which counts are large enough to divide by."""
+    occupied: BoolArray = counts >= TINY
     return occupied
 
 
-def quotient(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Divide where the divisor is large enough to divide by; 0 elsewhere."""
+def quotient(a: FloatArray, b: FloatArray, otherwise: FloatArray | float = 0.0) -> FloatArray:
+    """Divide where the divisor is large enough to divide by; take `otherwise` elsewhere."""
     occupied = is_occupied(b)
-    return np.where(occupied, a / np.where(occupied, b, 1.0), 0.0)
+    return a / b if occupied.all() else np.where(occupied, a / np.where(occupied, b, 1.0), otherwise)
 
 
 def log_positive(values: FloatArray) -> FloatArray:

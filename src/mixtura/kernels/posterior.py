@@ -6,7 +6,7 @@ from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import jit
 from mixtura.kernels.panel import flip, load_panel, store_panel
 from mixtura.kernels.simd import fma, load, log, select, splat, store, vmax
-from mixtura.kernels.tile import LN4, LOWEST, SQUARE, TILE, largest, softmax
+from mixtura.kernels.tile import LN4, LOWEST, SQUARE, TILE, softmax
 
 NOBODY = -1.0  # the label of a row that has density 0 under every component, or in which there is a NaN
 
@@ -45,14 +45,15 @@ def find_labels(
     labels: FloatArray,  # OUT (TILE,)
 ) -> None:
     """Write the first component of the largest log-density, or `NOBODY`."""
-    nobody, lowest, zero = splat(NOBODY), splat(LOWEST), splat(0.0)
+    one, lowest, zero = splat(1.0), splat(LOWEST), splat(0.0)
     for s in range(0, TILE, 8):
-        most, label, poison = largest(joint, s), nobody, zero
-        for k in range(joint.shape[0] - 1, -1, -1):
+        most, label, this, poison = lowest, splat(NOBODY), zero, zero
+        for k in range(joint.shape[0]):
             v = load(joint, k, s)
-            label = select(v - most, label, splat(float(k)))
-            poison = fma(zero, vmax(lowest, v), poison)  # a NaN stays, -inf does not make one
-        store(labels, s, vmax(label + poison, nobody))
+            higher = vmax(v, most)
+            label = select(higher - most, this, label)
+            most, this, poison = higher, this + one, poison + v  # a NaN stays in a sum
+        store(labels, s, vmax(fma(zero, vmax(lowest, poison), label), splat(NOBODY)))  # -inf makes no NaN
 
 
 @jit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,31 +51,61 @@ def sum_blocks(
     share = max(blocks // (SUBTREES * allowed_threads()), 8 * size * blocks // SUMS_BYTES, 1)
     most = _blocks_a_slice(d, work)
     level = min(share, most).bit_length() - 1
-    nodes = _cover(chunk.first, blocks, level)
-    starts = [(index << level) - chunk.first for level, index in nodes]
-    cuts = np.array([*starts, blocks])
-    out = np.empty((len(nodes), size))
+    cut = _cut(chunk.first, blocks, level)
+    cuts, out = cut.starts, np.empty((len(cut.starts) - 1, size))
 
     def run(begin: int, end: int) -> None:
-        rows = chunk.rows(cuts[begin] * BLOCK_ROWS, cuts[end] * BLOCK_ROWS).packed(dtype)
+        rows = slice(cuts[begin] * BLOCK_ROWS, cuts[end] * BLOCK_ROWS)
         sums = np.empty((level + 2, size))  # a subtree of each level, and a block
-        weight = NOTHING if rows.weight is None else constant(rows.weight)
-        kernel(constant(rows.x, dtype), weight, cuts[begin : end + 1] - cuts[begin], *arguments, sums, out[begin:end])
+        weight = NOTHING if chunk.weight is None else constant(chunk.weight[rows])
+        x = constant(dense(chunk.x[rows], dtype), dtype)
+        kernel(x, weight, cuts[begin : end + 1] - cuts[begin], *arguments, sums, out[begin:end])
 
-    share_out(run, len(nodes), most >> level)
-    return _fold(nodes, out)
+    share_out(run, len(out), most >> level)
+    for left, right in cut.joins:
+        out[left] += out[right]
+    return ((node, out[row]) for node, row in cut.joined)
 
 
-def _fold(nodes: list[Node], sums: FloatArray) -> Iterator[tuple[Node, FloatArray]]:
-    """Join siblings, in place, until none is left; the nodes are in the order of their rows."""
+@dataclass(frozen=True)
+class _Cut:
+    """Blocks cut into complete aligned subtrees, and how these are joined: the same in every pass.
+
+    Attributes
+    ----------
+    starts : (m + 1,) array
+        The first block of each subtree, and the end.
+    joins : list of pairs
+        Which subtree takes in which.
+    joined : list of (node, number)
+        What is left then, and in the place of which subtree.
+    """
+
+    starts: IntArray
+    joins: list[tuple[int, int]]
+    joined: list[tuple[Node, int]]
+
+
+@lru_cache(maxsize=64)
+def _cut(first: int, blocks: int, level: int) -> _Cut:
+    """Cut blocks into subtrees of at most this level."""
+    starts: list[int] = []
+    joins: list[tuple[int, int]] = []
     joined: list[tuple[Node, int]] = []
-    for row, (level, index) in enumerate(nodes):
-        while joined and index % 2 and joined[-1][0] == (level, index - 1):
+    at, end = first, first + blocks
+    while at < end:
+        height = min(level, (end - at).bit_length() - 1)
+        while at % (1 << height):
+            height -= 1
+        number, index = len(starts), at >> height
+        starts.append(at - first)
+        at += 1 << height
+        while joined and index % 2 and joined[-1][0] == (height, index - 1):
             left = joined.pop()[1]
-            sums[left] += sums[row]
-            level, index, row = level + 1, index // 2, left
-        joined.append(((level, index), row))
-    return ((node, sums[row]) for node, row in joined)
+            joins.append((left, number))
+            height, index, number = height + 1, index // 2, left
+        joined.append(((height, index), number))
+    return _Cut(np.array([*starts, blocks]), joins, joined)
 
 
 def map_rows(
@@ -109,15 +141,3 @@ def fill_rows(kernel: Kernel, x: Any, work: int, *arguments: Any) -> FloatArray:
 
 def _blocks_a_slice(d: int, work: int) -> int:
     return max(1, min(SLICE_VALUES // d, SLICE_WORK // work) // BLOCK_ROWS)
-
-
-def _cover(first: int, blocks: int, level: int) -> list[Node]:
-    """Cut blocks into complete aligned subtrees of at most this level."""
-    nodes, end = [], first + blocks
-    while first < end:
-        highest = min(level, (end - first).bit_length() - 1)
-        while first % (1 << highest):
-            highest -= 1
-        nodes.append((highest, first >> highest))
-        first += 1 << highest
-    return nodes
