@@ -6,6 +6,9 @@ from numpy.testing import assert_allclose
 
 from mixtura import GaussianMixture
 from mixtura.exceptions import CollapseWarning
+from mixtura.families import Gaussian
+from mixtura.sources import ArraySource
+from mixtura.survey import LOOK_VALUES, survey
 
 GOOD = np.random.default_rng(0).standard_normal((60, 3))
 
@@ -178,3 +181,11 @@ def test_two_clumps_of_unit_variance_at_an_offset(structure, path, offset, dtype
     assert np.abs(variances - 1).max() < 5 * np.sqrt(2 / (n / 2))
     assert_allclose(np.sort(model.means_[:, 0]) - offset, [0, 12], atol=5 / np.sqrt(n / 2))
     assert_allclose(model.weights_, 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk_rows", [1 << 10, 1 << 17], ids=["of many chunks", "of many looks at one"])
+def test_a_bad_value_is_named_far_from_the_first_row(chunk_rows):
+    x = np.random.default_rng(0).normal(size=(2 * LOOK_VALUES, 2))
+    x[-5, 1] = np.nan
+    with pytest.raises(ValueError, match=f"row {len(x) - 5}, column 1 is nan"):
+        survey(ArraySource(x, chunk_rows=chunk_rows), Gaussian())
