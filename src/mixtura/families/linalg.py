@@ -165,6 +165,8 @@ def well_conditioned(covariances: FloatArray, floor: FloatArray) -> tuple[FloatA
     """
     variances = np.diagonal(covariances, axis1=1, axis2=2)
     low = variances < floor**2
+    if not low.any() and (roots := _sound_roots(covariances, variances)) is not None:
+        return covariances, roots, np.zeros(len(covariances), dtype=np.bool_)
     sd = np.where(low, floor, np.sqrt(np.maximum(variances, 0.0)))
     correlations = np.clip(covariances / sd[:, :, None] / sd[:, None, :], -1.0, 1.0)
     if low.any():
@@ -177,6 +179,16 @@ def well_conditioned(covariances: FloatArray, floor: FloatArray) -> tuple[FloatA
         lifted = correlations * sd[:, :, None] * sd[:, None, :]
         covariances = np.where(raised[:, None, None], lifted, covariances)
     return covariances, roots * sd[:, :, None], raised
+
+
+def _sound_roots(covariances: FloatArray, variances: FloatArray) -> FloatArray | None:
+    """Return the Cholesky factors of covariances (k, d, d), None unless all are far from singular."""
+    try:
+        roots = np.asarray(np.linalg.cholesky(covariances), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return None
+    unexplained = np.diagonal(roots, axis1=1, axis2=2) ** 2
+    return roots if (unexplained >= SINGULAR * covariances.shape[-1] * variances).all() else None
 
 
 def _roots(correlations: FloatArray) -> tuple[FloatArray, BoolArray]:
