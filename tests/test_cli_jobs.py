@@ -82,7 +82,8 @@ def test_the_log_for_machines_has_a_line_an_iteration(work, capsys):
     *lines, warning = err.splitlines()
     assert warning.startswith("mixtura: warning: not converged")
     lines = [json.loads(line) for line in lines]
-    assert [(line["iteration"], line["restart"]) for line in lines] == [(i, r) for i in range(6) for r in range(2)]
+    for restart in range(2):
+        assert [line["iteration"] for line in lines if line["restart"] == restart] == list(range(6))
     best = max(lines, key=lambda line: line["objective"])  # a prior counts in it
     assert best["mean_loglik"] * best["rows"] == pytest.approx(report["loglik"], rel=1e-12)
     assert set(lines[0]) >= {"objective", "mean_loglik", "passes", "rows", "seconds", "max_iter"}

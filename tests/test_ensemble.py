@@ -188,6 +188,7 @@ def test_narrow_components_have_their_densities_and_moments(rng, structure, apar
     near = expected > expected.max() - 50
     np.testing.assert_allclose(density[near], expected[near], atol=1e-4)
     sums = ensemble.e_step(prepared, together)
+    assert sums.components.s0.dtype == np.float64, "counts of float32 are no divisors"
     for member in ensemble.split(ensemble.m_step(sums, together)[0]):
         np.testing.assert_allclose(member.components.covariances, alone.components.covariances, rtol=1e-3)
 

@@ -98,9 +98,9 @@ class StackedGaussian(Gaussian):
 
     def moments(self, theta: GaussianParams, x: Features, resp: FloatArray) -> Sums:
         """Return the moments about the pivot of rows of responsibilities (k, n) (formulas S1 to S3, K11)."""
+        resp = resp.astype(np.float64, copy=False)
         if theta.pivot.any():
             return self.suffstats(theta, x.rows, resp.T)
-        resp = resp.astype(np.float64, copy=False)
         first = resp @ x.first.T
         second = self._of_each_matrix(resp).sum(axis=1) @ x.second.T
         sums: Sums = self.covariance.from_second(first[:, 0], first[:, 1:], second)

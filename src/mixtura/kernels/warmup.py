@@ -48,7 +48,7 @@ def warm_up() -> Iterator[str]:
         yield name
     list(lloyd.e_blocks(Chunk(x), *frame, unit))
     nearest.assign_rows(x, *frame, unit, wanted="labels")
-    apart.shortening(x)(np.zeros(len(x)), unit)
+    apart.shortening(x)(np.zeros((1, len(x))), unit[None])
     yield "k-means"
     components = (*frame, np.eye(d)[None], unit, peaks, np.zeros(d))
     list(gaussian_missing.e_blocks(Chunk(x), unit, 1, *components))

@@ -103,7 +103,7 @@ class Selection:
     >>> print(select(x, (1, 2, 3), "tied", random_state=0))
     covariance  components    loglik  parameters      bic      icl      aic  reversal  converged
     tied                 2  -1052.10           4  2129.05  2129.05  2112.20            yes        <- best
-    tied                 3  -1052...  6  2141...  2...  2116...  0.000  yes
+    tied                 3  -1051...  6  2140...  2...  2114...  0.000  yes
     tied                 1  -1514.45           2  3041.32  3041.32  3032.89     0.000  yes
     """
 
