@@ -29,7 +29,7 @@ def threads():
 def _two():
     with threadpool_limits(2, user_api="blas"):
         if set(threads()) != {2}:
-            pytest.skip("this BLAS has one thread only")
+            pytest.skip("this BLAS has one thread only")  # then there is nothing to set, and nothing to restore
         yield
 
 
@@ -119,7 +119,7 @@ def test_products_of_this_size_do_depend_on_the_threads():
     x = wide_rows(30)
     alone, shared = on_one_and_two_threads(lambda: (np.tri(30) @ x.T).tobytes() + (x.T @ (2.0 * x)).tobytes())
     if alone == shared:
-        pytest.skip("this BLAS adds up the same way on any number of threads")
+        pytest.skip("this BLAS adds up the same way on any number of threads")  # the next tests then show nothing
 
 
 @pytest.mark.parametrize("d", [25, 30])

@@ -40,9 +40,8 @@ from mixtura.kernels.tile import (
 )
 from mixtura.stats import Node
 
-PLAIN = (
-    64.0  # up to this shape, a difference of logarithms loses six bits of a gap, which is 1 / (2 shape) on the average
-)
+# Up to this shape, a difference of logarithms loses six bits of a gap, which is 1 / (2 shape) on the average.
+PLAIN = 64.0
 LEAST = float(np.finfo(np.float64).tiny)  # a value over a mean that underflowed counts as this
 MOST = -natural_log(LEAST)
 
