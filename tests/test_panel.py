@@ -30,19 +30,26 @@ from tests.test_simd import double, needs_compiler, run
 jit = numba.njit(error_model="numpy")  # not the kernels' own: see test_simd
 
 SHAPE = Shape(2, 3)  # neither square nor of one vector
+WIDE = Shape(2, 1, lanes=16)  # of float32 only
 HALF_SQUARE = Shape(CIRCLE, 1)
 SQUARE = Shape(8, 1)
 
 
-@jit
-def product(a, b, out):
-    """Add a'b to `out`, by panels."""
-    for i in range(0, out.shape[0], SHAPE.rows):
-        for j in range(0, out.shape[1], SHAPE.width):
-            sums = load_panel(SHAPE, out, i, j)
-            for s in range(a.shape[0]):
-                sums = outer(a, s, i, load_strip(SHAPE, b, s, j), sums)
-            store_panel(SHAPE, out, i, j, sums)
+def product_by(shape):
+    @jit
+    def product(a, b, out):
+        """Add a'b to `out`, by panels."""
+        for i in range(0, out.shape[0], shape.rows):
+            for j in range(0, out.shape[1], shape.width):
+                sums = load_panel(shape, out, i, j)
+                for s in range(a.shape[0]):
+                    sums = outer(a, s, i, load_strip(shape, b, s, j), sums)
+                store_panel(shape, out, i, j, sums)
+
+    return product
+
+
+product, wide_product = product_by(SHAPE), product_by(WIDE)
 
 
 @jit
@@ -89,8 +96,10 @@ def matrices():
     return rng.standard_normal((5, 4)), rng.standard_normal((5, 48)), rng.standard_normal((4, 48))
 
 
-def both(function):
-    return pytest.mark.parametrize("function", [function, double(function)], ids=["compiled", "double"])
+def both(*functions):
+    forms = {"compiled": functions, "double": [double(function) for function in functions]}
+    cases = [pytest.param(function, id=form) for form in forms for function in forms[form]]
+    return pytest.mark.parametrize("function", cases)
 
 
 @both(product)
@@ -167,7 +176,7 @@ def test_other_arrays_are_refused(which, spoil):
         product(*arrays)
 
 
-@both(product)
+@both(product, wide_product)
 def test_product_of_matrices_of_float32(function):
     a, b, out = (array.astype(np.float32) for array in matrices())
     expected = out + a.T @ b
@@ -177,7 +186,8 @@ def test_product_of_matrices_of_float32(function):
 
 
 @needs_compiler
-def test_each_step_of_float32_is_rounded_once():
+@pytest.mark.parametrize("product", [product, wide_product], ids=["eight", "sixteen"])
+def test_each_step_of_float32_is_rounded_once(product):
     a, b, out = (array.astype(np.float32) for array in matrices())
     expected = out.copy()
     for s, i, j in np.ndindex(len(a), *out.shape):  # a product of two is exact in float64, a sum nearly
@@ -193,23 +203,56 @@ def test_flip_of_float32(function):
     assert np.array_equal(out, a.T)
 
 
-RACE = Shape(2, 2)
-PLACES = Shape(3, 2)
+@needs_compiler
+def test_a_vector_of_sixteen_wants_float32():
+    with pytest.raises(TypingError, match="a vector of 16 wants float32"):
+        wide_product(*matrices())
+
+
+OBLONG = Shape(8, 1, lanes=16)
 
 
 @jit
-def race(scores, names, start, out):
-    """Write the largest and the second largest score of each column, and whose the largest is."""
-    for s in range(0, scores.shape[1], RACE.width):
-        standing = spread(PLACES, start, 0)
-        for i in range(0, scores.shape[0], RACE.rows):
-            standing = contest(load_panel(RACE, scores, i, s), names, i, standing)
-        store_panel(PLACES, out, 0, s, standing)
+def flip_oblong(a):
+    return flip(load_panel(OBLONG, a, 0, 0))
 
 
-@both(race)
+@needs_compiler
+def test_a_vector_of_sixteen_is_not_flipped():
+    with pytest.raises(TypingError, match="flip wants 8 rows of one vector"):
+        flip_oblong(np.ones((8, 16), np.float32))
+
+
+def race_by(candidates):
+    places = Shape(3, candidates.vectors, candidates.lanes)
+
+    @jit
+    def race(scores, names, start, out):
+        """Write the largest and the second largest score of each column, and whose the largest is."""
+        for s in range(0, scores.shape[1], candidates.width):
+            standing = spread(places, start, 0)
+            for i in range(0, scores.shape[0], candidates.rows):
+                standing = contest(load_panel(candidates, scores, i, s), names, i, standing)
+            store_panel(places, out, 0, s, standing)
+
+    return race
+
+
+race, wide_race = race_by(Shape(2, 2)), race_by(Shape(2, 2, lanes=16))
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@both(race)
 def test_a_contest_has_a_first_and_a_second(function, dtype):
+    check_contest(function, dtype)
+
+
+@both(wide_race)
+def test_a_contest_in_vectors_of_sixteen(function):
+    check_contest(function, np.float32)
+
+
+def check_contest(function, dtype):
     scores = np.random.default_rng(0).integers(0, 9, (6, 64)).astype(dtype)
     scores[:, 0] = -np.inf
     scores[:, 1] = np.nan

@@ -22,28 +22,28 @@ OUTSIDE = f"a vector of {LANES} values reaches outside its array"
 
 def load(a: Array, *index: int) -> Vector:
     """Return eight values of a row of a, from the index on."""
-    return lanes(_window(a, index))
+    return lanes(window(a, index))
 
 
 def store(a: Array, *index_and_vector: Any) -> None:
     """Write a vector, the last argument, to a row of a from the index on."""
     *index, v = index_and_vector
-    window = _window(a, tuple(index))
+    place = window(a, tuple(index))
     if np.shape(v) != (LANES,) or v.dtype != a.dtype:
         raise TypeError(f"store wants a vector of the array's numbers as its last argument, not {v!r}")
-    window[:] = v
+    place[:] = v
 
 
-def _window(a: Array, index: tuple[int, ...]) -> Array:
-    """Return a view of eight values, after the checks that the compiler makes."""
+def window(a: Array, index: tuple[int, ...], count: int = LANES) -> Array:
+    """Return a view of as many values as a vector has, after the checks that the compiler makes."""
     if not (a.dtype in (np.float64, np.float32) and a.flags.c_contiguous and a.flags.aligned and a.ndim == len(index)):
         raise TypeError(_refusal(f"{a.dtype} of shape {a.shape}, strides {a.strides}", index))
     *row, start = index
     inside = all(0 <= i < n for i, n in zip(row, a.shape, strict=False))
-    if not (inside and 0 <= start <= a.shape[-1] - LANES):
+    if not (inside and 0 <= start <= a.shape[-1] - count):
         raise IndexError(f"{OUTSIDE}: index {index}, shape {a.shape}")
-    window: Array = a[tuple(row)][start : start + LANES]
-    return window
+    values: Array = a[tuple(row)][start : start + count]
+    return values
 
 
 def _refusal(array: Any, index: tuple[Any, ...]) -> str:

@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel import models
+from numba.core.errors import NumbaTypeError
 from numba.core.imputils import lower_constant, lower_getattr_generic
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import register_model, typeof_impl
 
 from mixtura.kernels._memory import WORD, address
-from mixtura.kernels._vec8 import I64, LANES, VECTORS, Code, Vec8, Vector
+from mixtura.kernels._vec8 import I64, LANES, VECTORS, Code, Vector, VectorType, single16
 
 # Two instructions a cycle, four cycles long, want eight sums at a time: eight of the registers of 512 bits; or, where
 # a vector takes two of only 16 registers of 256 bits, four.
@@ -27,20 +28,33 @@ Panel: TypeAlias = tuple[Vector, ...]
 
 @dataclass(frozen=True)
 class Shape:
-    """How many rows of how many vectors a panel has; `Shape.of(rows)` fills the accumulators."""
+    """How many rows of how many vectors a panel has; `Shape.of(rows)` fills the accumulators.
+
+    A vector has eight numbers; or sixteen, if they are of float32: as many as a register of eight float64 holds.
+    """
 
     rows: int
     vectors: int
+    lanes: int = LANES
 
     @classmethod
-    def of(cls, rows: int) -> Shape:
+    def of(cls, rows: int, lanes: int = LANES) -> Shape:
         """Return the panel of all accumulators with this many rows."""
-        return cls(rows, ACCUMULATORS // rows)
+        return cls(rows, ACCUMULATORS // rows, lanes)
 
     @property
     def width(self) -> int:
         """The values that lie side by side."""
-        return LANES * self.vectors
+        return self.lanes * self.vectors
+
+    def vector(self, array_type: Any) -> Any:
+        """Return Numba's type of a vector of an array's numbers."""
+        narrow = VECTORS[array_type.dtype]
+        if self.lanes == LANES:
+            return narrow
+        if narrow.code.element != single16.code.element:
+            raise NumbaTypeError(f"a vector of {self.lanes} wants float32, not {array_type}")
+        return single16
 
 
 class ShapeType(types.Type):
@@ -80,13 +94,14 @@ def _constant_shape(context: Any, builder: Any, shape_type: Any, value: Any) -> 
     return context.get_dummy_value()
 
 
-def panel_type(length: int, array_type: Any) -> Any:
-    return types.UniTuple(VECTORS[array_type.dtype], length)
-
-
 def is_panel(value: Any) -> bool:
     """Tell whether a type of Numba is that of a panel."""
-    return isinstance(value, types.UniTuple) and isinstance(value.dtype, Vec8)
+    return isinstance(value, types.UniTuple) and isinstance(value.dtype, VectorType)
+
+
+def is_panel_of(array_type: Any, value: Any) -> bool:
+    """Tell whether a type of Numba is that of a panel of an array's numbers."""
+    return is_panel(value) and value.dtype.code.element == VECTORS[array_type.dtype].code.element
 
 
 def pack_panel(builder: Any, rows: Iterable[Code]) -> Code:
@@ -114,11 +129,11 @@ def numbers_of(context: Any, builder: Any, array_type: Any, array: Code, index: 
 def places_of(context: Any, builder: Any, array_type: Any, values: tuple[Code, ...], shape: Shape) -> list[Code]:
     """Return the addresses of the vectors of a panel whose first one is at ``array[i, j]``."""
     array, i, j = values
-    found, vector = [], VECTORS[array_type.dtype].code
+    found, vector = [], shape.vector(array_type).code
     for p in range(shape.rows):
         index = (builder.add(i, I64(p), flags=["nsw"]), j)
         start = address(context, builder, array_type, array, index, [1, shape.width])
-        indices = ([I64(LANES * q)] for q in range(shape.vectors))
+        indices = ([I64(shape.lanes * q)] for q in range(shape.vectors))
         steps = (builder.gep(start, index, inbounds=True, source_etype=vector.element) for index in indices)
         found += [builder.bitcast(step, vector.as_pointer()) for step in steps]
     return found

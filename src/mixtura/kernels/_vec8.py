@@ -34,22 +34,23 @@ def lanes(values: Any) -> Vector:
     return vector
 
 
-class Vec8(types.Type):
+class VectorType(types.Type):
     """Numba's type of a vector."""
 
-    def __init__(self, name: str, element: Any) -> None:
+    def __init__(self, name: str, element: Any, count: int = LANES) -> None:
         super().__init__(name=name)
-        self.code = ir.VectorType(element, LANES)
+        self.code = ir.VectorType(element, count)
 
 
 F64, F32, I32, I64 = ir.DoubleType(), ir.FloatType(), ir.IntType(32), ir.IntType(64)
-vec8, single8 = Vec8("vec8", F64), Vec8("single8", F32)
+vec8, single8 = VectorType("vec8", F64), VectorType("single8", F32)
+single16 = VectorType("single16", F32, 2 * LANES)  # of panels only: as large as eight float64
 VEC, IVEC = vec8.code, ir.VectorType(I64, LANES)
 VECTORS = {types.float64: vec8, types.float32: single8}  # by the numbers of an array
 
 
-@register_model(Vec8)
-class _Vec8Model(models.PrimitiveModel):
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
         super().__init__(manager, numba_type, numba_type.code)
 
@@ -93,11 +94,11 @@ def iconst(x: int) -> Code:
     return ir.Constant(IVEC, [x] * LANES)
 
 
-def emit_splat(builder: Any, x: Code) -> Code:
+def emit_splat(builder: Any, x: Code, count: int = LANES) -> Code:
     """Put a number, or an integer, in every lane."""
-    undefined = ir.Constant(ir.VectorType(x.type, LANES), ir.Undefined)
+    undefined = ir.Constant(ir.VectorType(x.type, count), ir.Undefined)
     one = builder.insert_element(undefined, x, I32(0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(I32, count), [0] * count))
 
 
 def emit_call(builder: Any, name: str, *arguments: Code) -> Code:
@@ -108,7 +109,7 @@ def emit_call(builder: Any, name: str, *arguments: Code) -> Code:
 
 def emit_fma(builder: Any, a: Code, b: Code, c: Code) -> Code:
     """Return a * b + c, rounded once."""
-    return emit_call(builder, "llvm.fma.v8f64" if a.type == VEC else "llvm.fma.v8f32", a, b, c)
+    return emit_call(builder, f"llvm.fma.v{a.type.count}f{64 if a.type.element == F64 else 32}", a, b, c)
 
 
 @functools.cache

@@ -20,8 +20,8 @@ from numba.extending import lower_builtin
 
 from mixtura.kernels import simd
 from mixtura.kernels._memory import Array, typed_index
-from mixtura.kernels._shape import Panel, is_panel, numbers_of, pack_panel, unpack_panel
-from mixtura.kernels._vec8 import VECTORS, Code, emit_splat, lanes, typing_rule
+from mixtura.kernels._shape import Panel, is_panel, is_panel_of, numbers_of, pack_panel, unpack_panel
+from mixtura.kernels._vec8 import Code, emit_splat, lanes, typing_rule
 
 STANDING = 3  # strips: the largest, the second largest, the name of the largest
 
@@ -34,7 +34,7 @@ def contest(rows: Panel, numbers: Array, i: int, standing: Panel) -> Panel:
         q = p % v
         above = lanes(score > best[q])
         second[q] = simd.vmax(simd.vmin(best[q], score), second[q])
-        name[q] = simd.select(above, simd.splat(numbers[i + p // v]), name[q])
+        name[q] = simd.select(above, numbers[i + p // v], name[q])
         best[q] = simd.vmax(score, best[q])
     return (*best, *second, *name)
 
@@ -42,7 +42,7 @@ def contest(rows: Panel, numbers: Array, i: int, standing: Panel) -> Panel:
 @typing_rule(contest)
 def _type_contest(rows: Any, numbers: Any, i: Any, standing: Any) -> Any:
     index = typed_index(numbers, (i,))
-    alike = is_panel(rows) and is_panel(standing) and rows.dtype == standing.dtype == VECTORS[numbers.dtype]
+    alike = is_panel_of(numbers, rows) and is_panel(standing) and rows.dtype == standing.dtype
     if not alike or standing.count % STANDING:
         raise NumbaTypeError(
             f"contest wants a panel, its numbers and a standing of {STANDING} strips, not {rows}, {numbers}, {standing}"
@@ -61,6 +61,6 @@ def _emit_contest(context: Any, builder: Any, sig: Any, values: Any) -> Code:
         above = builder.fcmp_ordered(">", score, best[q])
         lower = builder.select(builder.fcmp_ordered("<", best[q], score), best[q], score)
         second[q] = builder.select(builder.fcmp_ordered(">", lower, second[q]), lower, second[q])
-        name[q] = builder.select(above, emit_splat(builder, names[p // v]), name[q])
+        name[q] = builder.select(above, emit_splat(builder, names[p // v], score.type.count), name[q])
         best[q] = builder.select(above, score, best[q])
     return pack_panel(builder, [*best, *second, *name])

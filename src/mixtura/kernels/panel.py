@@ -1,8 +1,9 @@
 """Panels: as many vectors as the registers hold as accumulators, the heart of a product of matrices.
 
 A panel is a tuple of vectors of `simd`, as many as its `Shape` says, row after row; a *strip* is one
-row of it, ``8 * vectors`` values that lie side by side in memory. One step of a product is then one word, and reads
-every coefficient once:
+row of it, ``shape.width`` values that lie side by side in memory. Panels of float32 may be made of vectors of sixteen,
+for which ``spread``, ``load_*``, ``store_*``, ``outer`` and ``contest`` serve. One step of a product is then one word,
+and reads every coefficient once:
 
 =====================================  =====================================================================
 ``spread(shape, a, i)``                row p is ``a[i + p]`` in every lane
@@ -26,6 +27,7 @@ no bit of a result does.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ from numba.core.typing.templates import signature
 from numba.extending import lower_builtin
 
 from mixtura.kernels import simd
-from mixtura.kernels._memory import WORD, Array, typed_index
+from mixtura.kernels._memory import WORD, Array, typed_index, window
 from mixtura.kernels._shape import (
     ACCUMULATORS,
     CIRCLE,
@@ -44,9 +46,9 @@ from mixtura.kernels._shape import (
     Shape,
     ShapeType,
     is_panel,
+    is_panel_of,
     numbers_of,
     pack_panel,
-    panel_type,
     places_of,
     unpack_panel,
 )
@@ -74,20 +76,29 @@ __all__ = [
 
 def spread(shape: Shape, a: Array, i: int) -> Panel:
     """Return the numbers from ``a[i]`` on, each in every lane of a row."""
-    return tuple(simd.splat(a[i + p]) for p in range(shape.rows) for _ in range(shape.vectors))
+    return tuple(_full(shape, a[i + p]) for p in range(shape.rows) for _ in range(shape.vectors))
+
+
+def _full(shape: Shape, x: float) -> Vector:
+    return lanes(np.full(shape.lanes, x))
 
 
 @typing_rule(spread)
 def _type_spread(shape: Any, a: Any, i: Any) -> Any:
     index = typed_index(a, (i,))
-    return signature(panel_type(shape.shape.rows * shape.shape.vectors, a), shape, a, *index)
+    return signature(_panel_type(shape.shape, a), shape, a, *index)
+
+
+def _panel_type(shape: Shape, array_type: Any) -> Any:
+    return types.UniTuple(shape.vector(array_type), shape.rows * shape.vectors)
 
 
 @lower_builtin(spread, ShapeType, types.Array, types.intp)
 def _emit_spread(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     shape = sig.args[0].shape
     numbers = numbers_of(context, builder, sig.args[1], values[1], [values[2]], shape.rows)
-    return pack_panel(builder, (emit_splat(builder, number) for number in numbers for _ in range(shape.vectors)))
+    rows = (emit_splat(builder, number, shape.lanes) for number in numbers)
+    return pack_panel(builder, (row for row in rows for _ in range(shape.vectors)))
 
 
 def spread_strip(shape: Shape, x: float) -> Panel:
@@ -107,13 +118,13 @@ def _emit_spread_strip(context: Any, builder: Any, sig: Any, values: Any) -> Cod
 
 def load_panel(shape: Shape, a: Array, i: int, j: int) -> Panel:
     """Return a strip of each of the rows from the i-th on, from column j on."""
-    return tuple(simd.load(a, i + p, j + LANES * q) for p in range(shape.rows) for q in range(shape.vectors))
+    return tuple(v for p in range(shape.rows) for v in load_strip(shape, a, i + p, j))
 
 
 @typing_rule(load_panel)
 def _type_load_panel(shape: Any, a: Any, i: Any, j: Any) -> Any:
     index = typed_index(a, (i, j))
-    return signature(panel_type(shape.shape.rows * shape.shape.vectors, a), shape, a, *index)
+    return signature(_panel_type(shape.shape, a), shape, a, *index)
 
 
 @lower_builtin(load_panel, ShapeType, types.Array, types.intp, types.intp)
@@ -124,19 +135,23 @@ def _emit_load_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
 
 def load_strip(shape: Shape, a: Array, i: int, j: int) -> Panel:
     """Return the strip of row i from column j on."""
-    return tuple(simd.load(a, i, j + LANES * q) for q in range(shape.vectors))
+    width = shape.lanes
+    return tuple(lanes(window(a, (i, j + width * q), width)) for q in range(shape.vectors))
 
 
 @typing_rule(load_strip)
 def _type_load_strip(shape: Any, a: Any, i: Any, j: Any) -> Any:
     index = typed_index(a, (i, j))
-    return signature(panel_type(shape.shape.vectors, a), shape, a, *index)
+    return signature(_panel_type(_row(shape.shape), a), shape, a, *index)
+
+
+def _row(shape: Shape) -> Shape:
+    return replace(shape, rows=1)
 
 
 @lower_builtin(load_strip, ShapeType, types.Array, types.intp, types.intp)
 def _emit_load_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    row = Shape(1, sig.args[0].shape.vectors)
-    places = places_of(context, builder, sig.args[1], values[1:], row)
+    places = places_of(context, builder, sig.args[1], values[1:], _row(sig.args[0].shape))
     return pack_panel(builder, (builder.load(place, align=WORD, typ=place.type.pointee) for place in places))
 
 
@@ -147,7 +162,7 @@ def store_panel(shape: Shape, a: Array, i: int, j: int, rows: Panel) -> None:
 
 
 def _writable(a: Any, rows: Any, what: str) -> None:
-    if not a.mutable or not is_panel(rows) or rows.dtype != VECTORS[a.dtype]:
+    if not a.mutable or not is_panel_of(a, rows):
         raise NumbaTypeError(f"{what} wants a writable array and a panel of its numbers, not {a} and {rows}")
 
 
@@ -169,7 +184,7 @@ def _emit_store_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code
 def store_strip(a: Array, i: int, j: int, strip: Panel) -> None:
     """Write a strip to row i of a, from column j on."""
     for q, v in enumerate(strip):
-        simd.store(a, i, j + LANES * q, v)
+        window(a, (i, j + len(v) * q), len(v))[:] = v
 
 
 @typing_rule(store_strip)
@@ -181,7 +196,8 @@ def _type_store_strip(a: Any, i: Any, j: Any, strip: Any) -> Any:
 
 @lower_builtin(store_strip, types.Array, types.intp, types.intp, types.UniTuple)
 def _emit_store_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
-    places = places_of(context, builder, sig.args[0], values[:3], Shape(1, sig.args[3].count))
+    shape = Shape(1, sig.args[3].count, sig.args[3].dtype.code.count)
+    places = places_of(context, builder, sig.args[0], values[:3], shape)
     for place, v in zip(places, unpack_panel(builder, values[3]), strict=True):
         builder.store(v, place, align=WORD)
     return context.get_dummy_value()
@@ -193,13 +209,13 @@ def _emit_store_strip(context: Any, builder: Any, sig: Any, values: Any) -> Code
 def outer(a: Array, s: int, i: int, strip: Panel, rows: Panel) -> Panel:
     """Return the rows, each plus its number in row s of a, from column i on, times the strip."""
     v = len(strip)
-    return tuple(simd.fma(simd.splat(a[s, i + p // v]), strip[p % v], row) for p, row in enumerate(rows))
+    return tuple(simd.fma(a[s, i + p // v], strip[p % v], row) for p, row in enumerate(rows))
 
 
 @typing_rule(outer)
 def _type_outer(a: Any, s: Any, i: Any, strip: Any, rows: Any) -> Any:
     index = typed_index(a, (s, i))
-    if not (is_panel(strip) and is_panel(rows) and strip.dtype == rows.dtype == VECTORS[a.dtype]):
+    if not (is_panel_of(a, strip) and is_panel(rows) and strip.dtype == rows.dtype):
         raise NumbaTypeError(f"outer wants a strip and a panel of the array's numbers, not {a}, {strip} and {rows}")
     return signature(rows, a, *index, strip, rows)
 
@@ -213,7 +229,7 @@ def _emit_outer(context: Any, builder: Any, sig: Any, values: Any) -> Code:
 
 
 def _multiply(builder: Any, numbers: list[Code], vectors: list[Code], rows: list[Code]) -> list[Code]:
-    spreads = [emit_splat(builder, number) for number in numbers]
+    spreads = [emit_splat(builder, number, vectors[0].type.count) for number in numbers]
     pairs = ((number, v) for number in spreads for v in vectors)
     return [emit_fma(builder, number, v, row) for (number, v), row in zip(pairs, rows, strict=True)]
 
@@ -303,7 +319,7 @@ def flip(rows: Panel) -> Panel:
 
 @typing_rule(flip)
 def _type_flip(rows: Any) -> Any:
-    if not (is_panel(rows) and rows.count == LANES):
+    if not (is_panel(rows) and rows.count == rows.dtype.code.count == LANES):
         raise NumbaTypeError(f"flip wants {LANES} rows of one vector, not {rows}")
     return signature(rows, rows)
 
