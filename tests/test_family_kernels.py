@@ -1,6 +1,7 @@
 """The kernels of families other than the Gaussian, against the composed path and SciPy."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from mixtura.families import (
     StudentT,
     Tied,
     VonMises,
+    ZeroInflated,
 )
 from mixtura.families.gamma import GammaParams
 from mixtura.grid import BLOCK_ROWS, Chunk
@@ -51,6 +53,9 @@ OTHERS = {
     "student-t": StudentT(),
     "student-t diag": StudentT(Diag()),
     "student-t spherical": StudentT(Spherical()),
+    "negative-binomial": NegativeBinomial(),
+    "zero-inflated": ZeroInflated(Poisson()),
+    "zero-inflated negative-binomial": ZeroInflated(NegativeBinomial()),
 }
 ALONE = [*PARTS, *OTHERS]
 FAMILIES = [*ALONE, "product"]
@@ -107,7 +112,8 @@ def test_the_log_likelihood_is_that_of_scipy(name):
     found = model.family.attributes(params.components)
     if name == "log-normal tied":
         found["covariances_"] = [found["covariances_"]] * 3
-    density = textbook.LOG_DENSITY.get(name.split(" ")[0], textbook.poisson)
+    own = {"zero-inflated negative-binomial": partial(textbook.zero_inflated, of=textbook.negative_binomial)}
+    density = (own | textbook.LOG_DENSITY).get(name, textbook.LOG_DENSITY.get(name.split(" ")[0], textbook.poisson))
     expected = logsumexp(density(found, chunk.x) + np.log(params.weights), axis=1)
     np.testing.assert_allclose(model.posterior_rows(params, chunk, "densities").loglik, expected, rtol=1e-11)
 
@@ -147,6 +153,8 @@ IMPOSSIBLE = {
     "von-mises": (np.inf, np.nan),
     "gamma": (0.0, -1.0, np.inf, np.nan),
     "log-normal": (0.0, -1.0, np.nan),
+    "negative-binomial": (-1.0, 0.5, 1e5 + 0.5, np.inf, -np.inf, np.nan),
+    "zero-inflated": (-1.0, 0.5, np.inf, np.nan),
     "student-t": (np.nan,),
     "student-t diag": (np.nan,),
 }
@@ -172,7 +180,7 @@ def test_no_nan_of_a_parameter_passes_unseen(name):
     weights = params.weights.copy()
     weights[1] = np.nan
     assert np.isnan(fold(model, replace(params, weights=weights), chunk, compiled=True).loglik)
-    if name not in ("product", "student-t", "student-t diag", "student-t spherical"):
+    if name.split(" ")[0] not in ("product", "student-t", "zero-inflated"):
         first = next(f for f, v in vars(params.components).items() if isinstance(v, np.ndarray) and v.ndim > 1)
         poisoned = getattr(params.components, first).copy()
         poisoned[(-1,) * poisoned.ndim] = np.nan
@@ -180,7 +188,9 @@ def test_no_nan_of_a_parameter_passes_unseen(name):
         assert np.isnan(fold(model, bad, chunk, compiled=True).loglik)
 
 
-@pytest.mark.parametrize("family", [Bernoulli(), Categorical(2), Poisson(), Multinomial()], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "family", [Bernoulli(), Categorical(2), Poisson(), Multinomial(), NegativeBinomial()], ids=lambda f: f.name
+)
 def test_a_probability_of_zero_allows_nothing_and_spoils_nothing(family):
     """The second component never has the second column; the third row has both columns, the last only that."""
     x = np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
@@ -189,6 +199,7 @@ def test_a_probability_of_zero_allows_nothing_and_spoils_nothing(family):
         "categorical": {"probs": np.array([[[0.5, 0.5], [0.75, 0.25]], [[0.0, 1.0], [1.0, 0.0]]])},
         "poisson": {"rates": np.array([[0.5, 0.25], [1.0, 0.0]])},
         "multinomial": {"probs": np.array([[0.5, 0.5], [1.0, 0.0]])},
+        "negative binomial": {"means": np.array([[0.5, 0.25], [1.0, 0.0]])},
     }
     blank = family.blank(family.frame(x.min(axis=0), x.max(axis=0), x[0]), 2)
     params = MixtureParams(weights=np.array([0.5, 0.5]), components=replace(blank, **shapes[family.name]))
@@ -201,7 +212,8 @@ def test_a_probability_of_zero_allows_nothing_and_spoils_nothing(family):
     found = model.posterior_rows(certain, Chunk(x), "shares")
     np.testing.assert_array_equal(np.isneginf(found.loglik), np.isneginf(model.posterior(certain, x)[0]))
     np.testing.assert_array_equal(found.resp, [[0, 1]] * 4)
-    weighted = Chunk(x, np.array([1.0, 1.0, 0.0, 0.0]) if family.name in ("poisson", "multinomial") else np.eye(4)[0])
+    weights = np.array([1.0, 1.0, 0.0, 0.0]) if family.in_support(9 * x).all() else np.eye(4)[0]  # of possible rows
+    weighted = Chunk(x, weights)
     stats = fold(model, certain, weighted, compiled=True)
     assert all(np.isfinite(leaf).all() for leaf in leaves(stats) if leaf.dtype.kind == "f")
 
@@ -221,7 +233,7 @@ def test_what_has_the_kernel(monkeypatch):
     narrow = [Poisson(), Bernoulli(), Categorical(3), Multinomial(), Exponential(), Beta(), VonMises()]
     assert all(family.fused(3, 2) for family in [*narrow, Product(narrow), Product([Product(narrow)], [7])])
     assert all(family.fused(3, 2) for family in OTHERS.values())
-    assert not any(family.fused(3, 2) for family in (NegativeBinomial(), Product([Poisson(), Gamma()])))
+    assert not any(family.fused(3, 2) for family in (ZeroInflated(Gamma()), Product([Poisson(), Gamma()])))
     assert Multinomial().fused(3, layout.WIDEST)
     assert not Multinomial().fused(3, layout.WIDEST + 1)
     assert not Product([Multinomial(), Poisson()], [layout.WIDEST, 1]).fused(3, layout.WIDEST + 1)

@@ -68,10 +68,10 @@ def multinomial(found, x):
     return np.column_stack([stats.multinomial(totals, p).logpmf(x) for p in found["probs_"]])
 
 
-def zero_inflated(found, x):
+def zero_inflated(found, x, of=poisson):
     zeros = found["zeros_"]
     extra = np.where((x == 0).all(axis=1)[:, None], zeros, 0)
-    return np.log(extra + (1 - zeros) * np.exp(poisson(found, x)))
+    return np.log(extra + (1 - zeros) * np.exp(of(found, x)))
 
 
 def mixed(found, x):

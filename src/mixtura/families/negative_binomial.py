@@ -10,13 +10,15 @@ import numpy as np
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.capabilities import Quantity
 from mixtura.families.base import Separable, expect, is_whole
-from mixtura.families.counts import by_column, log_factorials
+from mixtura.families.counts import by_column, log_factorial, log_factorials
 from mixtura.families.linalg import ratio
 from mixtura.families.powers import log_powers
 from mixtura.families.special import gamma_shape, log_less_digamma, log_rising, shape_information
+from mixtura.families.tabulated import Tabulated
 from mixtura.families.tails import count_tails
 from mixtura.families.two import two_blocks, two_quantities, two_slots
 from mixtura.frame import Frame
+from mixtura.kernels.levels import Levels, Tables
 from mixtura.model import COUNTING, Event
 from mixtura.stats import Sums
 
@@ -52,7 +54,7 @@ class NegativeBinomialSums(Sums):
 
 
 @dataclass(frozen=True)
-class NegativeBinomial(Separable[NegativeBinomialParams]):
+class NegativeBinomial(Separable[NegativeBinomialParams], Tabulated[NegativeBinomialParams]):
     """Independent negative binomial counts in each column (formulas D13, D14).
 
     A fitted mixture has ``means_`` and ``sizes_`` (k, d); in SciPy's terms n is the size and p is size / (size + mean).
@@ -85,26 +87,31 @@ class NegativeBinomial(Separable[NegativeBinomialParams]):
 
     def log_density(self, theta: NegativeBinomialParams, x: FloatArray) -> FloatArray:
         """Return the (n, k) log-probabilities (formula D13); a mean of 0 allows only counts of 0."""
-
-        def excess(count: FloatArray, j: int) -> FloatArray:
-            mean, size = theta.means[:, j], theta.sizes[:, j]
-            terms: FloatArray = log_rising(size, count) - (count + size) * np.log1p(mean / size)
-            return terms
-
         density: FloatArray = log_powers(x, theta.means) - log_factorials(x)[:, None]
-        for term in by_column(x, excess):
+        for term in by_column(x, lambda count, j: _excess(count, theta.means[:, j], theta.sizes[:, j])):
             density += term
         return density
 
     def suffstats(self, theta: NegativeBinomialParams, x: FloatArray, resp: FloatArray) -> NegativeBinomialSums:
         """Return the counts, the sums, and the sums of expected logarithms of rates."""
-
-        def log_rates(count: FloatArray, j: int) -> FloatArray:
-            size = theta.sizes[:, j]
-            return np.log1p(count / size) - log_less_digamma(count + size)
-
-        logs = [(resp * term).sum(axis=0) for term in by_column(x, log_rates)]
+        log_rates = by_column(x, lambda count, j: _log_rate(count, theta.sizes[:, j]))
+        logs = [(resp * term).sum(axis=0) for term in log_rates]
         return NegativeBinomialSums(s0=resp.sum(axis=0), s1=resp.T @ x, logs=np.column_stack(logs))
+
+    def tabulate(self, theta: NegativeBinomialParams, levels: Levels) -> Tables:
+        """Return the log-probabilities, the counts, and the expected logarithms of rates."""
+        from scipy.special import xlogy
+
+        counts, means, sizes = levels.counts, theta.means[:, levels.columns], theta.sizes[:, levels.columns]
+        density = xlogy(counts, means) - log_factorial(counts) + _excess(counts, means, sizes)
+        return Tables.of(
+            density, np.broadcast_to(counts, density.shape), _log_rate(counts, sizes), d=theta.means.shape[1]
+        )
+
+    def collect(self, s0: FloatArray, sums: FloatArray) -> NegativeBinomialSums:
+        """Return the sums of counts, and those of expected logarithms."""
+        s1, logs = np.split(sums, 2, axis=1)
+        return NegativeBinomialSums(s0=s0, s1=s1, logs=logs)
 
     def expected(self, theta: NegativeBinomialParams, counts: FloatArray) -> NegativeBinomialSums:
         """Return the sums of which `update` makes `theta` (formula B1)."""
@@ -217,3 +224,15 @@ class NegativeBinomial(Separable[NegativeBinomialParams]):
         shape = (n_components, n_features)
         expect("means", theta.means, shape, theta.means >= 0, "numbers from 0")
         expect("sizes", theta.sizes, shape, theta.sizes > 0, "positive numbers")
+
+
+def _excess(count: FloatArray, mean: FloatArray, size: FloatArray) -> FloatArray:
+    """Return what the log-probability of a count has besides ``x log mean - log x!`` (formula D13)."""
+    excess: FloatArray = log_rising(size, count) - (count + size) * np.log1p(mean / size)
+    return excess
+
+
+def _log_rate(count: FloatArray, size: FloatArray) -> FloatArray:
+    """Return the expected logarithm of the rate of a row, up to what no row changes (formula D14)."""
+    log_rate: FloatArray = np.log1p(count / size) - log_less_digamma(count + size)
+    return log_rate

@@ -8,15 +8,17 @@ from typing import ClassVar
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
-from mixtura.families.base import Separable, expect, is_whole
-from mixtura.families.counts import log_factorials
+from mixtura.families.base import MeanSums, Separable, expect, is_whole
+from mixtura.families.counts import log_factorial, log_factorials
 from mixtura.families.linalg import log_or_never
 from mixtura.families.linear import Linear
 from mixtura.families.powers import log_powers
 from mixtura.families.standardized import Standardized
+from mixtura.families.tabulated import Tabulated
 from mixtura.families.tails import count_tails
 from mixtura.frame import Frame
 from mixtura.kernels.layout import COUNT, Layout
+from mixtura.kernels.levels import Levels, Tables
 from mixtura.model import COUNTING, Event
 
 
@@ -28,7 +30,7 @@ class PoissonParams:
 
 
 @dataclass(frozen=True)
-class Poisson(Standardized[PoissonParams], Separable[PoissonParams], Linear[PoissonParams]):
+class Poisson(Standardized[PoissonParams], Separable[PoissonParams], Linear[PoissonParams], Tabulated[PoissonParams]):
     """Independent Poisson counts in each column (formulas E7, M7).
 
     Examples
@@ -67,6 +69,18 @@ class Poisson(Standardized[PoissonParams], Separable[PoissonParams], Linear[Pois
     def coefficients(self, theta: PoissonParams) -> tuple[FloatArray, FloatArray]:
         """Return the logarithms of the rates, and minus the sums of the rates."""
         return log_or_never(theta.rates), -theta.rates.sum(axis=1)
+
+    def tabulate(self, theta: PoissonParams, levels: Levels) -> Tables:
+        """Return the log-probabilities and the counts: for `ZeroInflated`, since alone it has a faster kernel."""
+        from scipy.special import xlogy
+
+        counts, rates = levels.counts, theta.rates[:, levels.columns]
+        density = xlogy(counts, rates) - rates - log_factorial(counts)
+        return Tables.of(density, np.broadcast_to(counts, density.shape), d=theta.rates.shape[1])
+
+    def collect(self, s0: FloatArray, sums: FloatArray) -> MeanSums:
+        """Return the sums of counts."""
+        return MeanSums(s0=s0, s1=sums)
 
     def is_interior(self, theta: PoissonParams) -> bool:
         """Tell whether no rate is 0."""

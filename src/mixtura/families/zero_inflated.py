@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from mixtura._types import BoolArray, FloatArray, IntArray
 from mixtura.capabilities import Quantity, cumulative, informed
-from mixtura.families.base import Composed, expect
+from mixtura.families.base import expect
 from mixtura.families.linalg import quotient, ratio
 from mixtura.families.standardized import STILL
+from mixtura.families.tabulated import Tabulated
 from mixtura.frame import Frame
+from mixtura.kernels.levels import Levels, Statistic, Tables
 from mixtura.model import COUNTING, Event, Family
 from mixtura.stats import Sums
 
@@ -24,6 +26,11 @@ class ZeroParams:
     """Probabilities of the extra zeros in k components, (k,)."""
 
     zeros: FloatArray
+
+    def logarithms(self) -> tuple[FloatArray, FloatArray]:
+        """Return those of the probabilities of an extra zero, and of none."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.zeros), np.log1p(-self.zeros)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,7 +53,7 @@ class ZeroSums(Sums):
 
 
 @dataclass(frozen=True)
-class ZeroInflated(Composed[Params]):
+class ZeroInflated(Tabulated[Params]):
     """A family, or else a row of zeros (formulas D23, D24).
 
     A fitted mixture has ``zeros_`` (k,), the probability that a row is an extra zero, and the attributes of the family.
@@ -127,12 +134,10 @@ class ZeroInflated(Composed[Params]):
 
     def _log_parts(self, theta: Params, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the logarithms (n, k) of the densities of a row as an extra zero, and as another one."""
-        zeros, own = theta[0].zeros, theta[1]
-        with np.errstate(divide="ignore"):
-            log_extra, log_rest = np.log(zeros), np.log1p(-zeros)
-        rest = np.full((len(x), len(zeros)), -np.inf)
+        log_extra, log_rest = theta[0].logarithms()
+        rest = np.full((len(x), len(log_rest)), -np.inf)
         possible = self._possible(x)
-        rest[possible] = self.family.log_density(own, x[possible]) + log_rest
+        rest[possible] = self.family.log_density(theta[1], x[possible]) + log_rest
         return np.where(is_zero(x)[:, None], log_extra, -np.inf), rest
 
     def _shares(self, theta: Params, x: FloatArray) -> tuple[FloatArray, BoolArray]:
@@ -140,10 +145,7 @@ class ZeroInflated(Composed[Params]):
         extra, rest = self._log_parts(theta, x)
         zero = is_zero(x)
         share = np.zeros_like(extra)
-        top = np.maximum(extra[zero], rest[zero])
-        finite = np.where(np.isneginf(top), 0.0, top)
-        a, b = np.exp(extra[zero] - finite), np.exp(rest[zero] - finite)
-        share[zero] = quotient(a, a + b)
+        share[zero] = share_of(extra[zero], rest[zero])
         return share, self._possible(x)
 
     def _possible(self, x: FloatArray) -> BoolArray:
@@ -161,6 +163,30 @@ class ZeroInflated(Composed[Params]):
         left = (resp * (1 - share))[possible]
         own = self.family.suffstats(theta[1], x[possible], left)
         return ZeroSums(s0=resp.sum(axis=0), zeros=(resp * share).sum(axis=0), rest=own)
+
+    def fused(self, n_components: int, n_features: int) -> bool:
+        """Tell whether there is a kernel: where the family is of tables, too."""
+        return isinstance(self.family, Tabulated) and super().fused(n_components, n_features)
+
+    def tabulate(self, theta: Params, levels: Levels) -> Tables:
+        """Return the family's tables, in which rows of zeros have levels of their own, and the shares of both zeros."""
+        own = cast(Tabulated[Any], self.family).tabulate(theta[1], levels)
+        (log_extra, log_rest), voids, density = theta[0].logarithms(), levels.voids, own.densities
+        log_rest_of_void = log_rest + density[:, voids].sum(axis=1)
+        density[:, levels.columns == 0] += log_rest[:, None]
+        density[:, voids] = 0.0  # the first column has all that a row of zeros has
+        density[:, voids[0]] = np.logaddexp(log_extra, log_rest_of_void)
+        extra = np.zeros_like(density)
+        extra[:, voids] = share_of(log_extra, log_rest_of_void)[:, None]
+        left, first = 1 - extra, np.zeros(1, dtype=np.int64)
+        rest = [statistic._replace(values=statistic.values * left) for statistic in own.statistics]
+        statistics = (Statistic(first, extra), Statistic(first, left), *rest)
+        return Tables(density, statistics, groups=np.ones_like(own.groups))
+
+    def collect(self, s0: FloatArray, sums: FloatArray) -> ZeroSums:
+        """Return the expected numbers of extra zeros, and the sums of the rest."""
+        own = cast(Tabulated[Any], self.family).collect(sums[:, 1], sums[:, 2:])
+        return ZeroSums(s0=s0, zeros=sums[:, 0], rest=own)
 
     def expected(self, theta: Params, counts: FloatArray) -> ZeroSums:
         """Return the sums of which `update` makes `theta` (formula B1)."""
@@ -286,3 +312,11 @@ def is_zero(x: FloatArray) -> BoolArray:
     """Tell which rows (n, d) are zeros."""
     zero: BoolArray = (x == 0).all(axis=1)
     return zero
+
+
+def share_of(extra: FloatArray, rest: FloatArray) -> FloatArray:
+    """Return the share of the first of two probabilities in both, of their logarithms; 0 where both are 0."""
+    top = np.maximum(extra, rest)
+    finite = np.where(np.isneginf(top), 0.0, top)
+    a, b = np.exp(extra - finite), np.exp(rest - finite)
+    return quotient(a, a + b)

@@ -23,9 +23,11 @@ from mixtura.kernels import (
     nearest,
     states,
     student_t,
+    tabulated,
 )
 from mixtura.kernels.cells import tally_rows
 from mixtura.kernels.layout import COUNT, Layout
+from mixtura.kernels.levels import Levels, Tables
 from mixtura.kernels.markov_narrow import NarrowChain
 from mixtura.kernels.segments import Bounds
 
@@ -81,3 +83,12 @@ def warm_up() -> Iterator[str]:
     list(student_t.e_blocks(Chunk(x), unit, *heavy))
     student_t.posterior_rows(x, *heavy, wanted="labels")
     yield "student t"
+    list(tabulated.e_blocks(Chunk(x), peaks, _unit_tables))
+    tabulated.posterior_rows(x, peaks, _unit_tables, wanted="labels")
+    yield "counts by tables"
+
+
+def _unit_tables(levels: Levels) -> Tables:
+    """Return tables of ones of one component."""
+    ones = np.ones((1, len(levels.counts)))
+    return Tables.of(ones, ones, d=len(levels.voids))
