@@ -41,7 +41,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def make(**options):
-    return GaussianMixture(3, **{"random_state": 0, "tol": 0.0, "max_iter": 8, **options})
+    """Return a mixture whose start is soon made: a default one, a search in memory, is left to one of the tests."""
+    return GaussianMixture(3, **{"random_state": 0, "tol": 0.0, "max_iter": 8, "init_params": "kmeans", **options})
 
 
 def delayed_sources(chunk=CHUNK):
@@ -82,11 +83,11 @@ def undisturbed():
 # ---------------------------------------------------------------- the same fit as in memory
 
 
-@pytest.mark.parametrize("structure", ["full", "diag"])
-def test_an_array_gives_the_fit_of_memory(structure, path):
+@pytest.mark.parametrize(("structure", "init_params"), [("full", "auto"), ("diag", "kmeans")])
+def test_an_array_gives_the_fit_of_memory(structure, init_params, path):
     x, w = da.from_array(X, chunks=(CHUNK, 2)), da.from_array(WEIGHT, chunks=1000)
-    here = make(covariance_type=structure).fit(X, sample_weight=WEIGHT)
-    there = make(covariance_type=structure).fit(x, sample_weight=w)
+    options = {"covariance_type": structure, "init_params": init_params}
+    here, there = (make(**options).fit(rows, sample_weight=weight) for rows, weight in ((X, WEIGHT), (x, w)))
     assert_allclose(there.loglik_, here.loglik_, rtol=1e-10)
     assert_allclose(there.means_, here.means_, rtol=1e-10, atol=1e-12)
     assert_allclose(there.covariances_, here.covariances_, rtol=1e-10, atol=1e-12)

@@ -59,12 +59,26 @@ HARD = {
 }
 
 
+# So few rows take the composed path: from the default start, a search. Kernels bear such rows from one start as well.
+START_OF_PATH = {"composed": "auto", "compiled": "kmeans"}
+
+
 @fits
 @pytest.mark.parametrize("reg_covar", [1e-6, 0.0])
 @pytest.mark.parametrize("what", HARD)
 def test_hard_data_fit(what, structure, path, reg_covar):
+    assert_fits(what, START_OF_PATH[path], covariance_type=structure, reg_covar=reg_covar)
+
+
+@fits
+@pytest.mark.parametrize("what", HARD)
+def test_hard_data_fit_where_the_search_has_the_kernel(what, kernels):
+    assert_fits(what, "auto", reg_covar=0.0)
+
+
+def assert_fits(what, init_params, **options):
     x = HARD[what]
-    model = GaussianMixture(2, covariance_type=structure, reg_covar=reg_covar, random_state=0).fit(x)
+    model = GaussianMixture(2, init_params=init_params, random_state=0, **options).fit(x)
     if what != "near the smallest normal":  # there a precision exceeds the largest number: only some hold
         assert_finite(model, x)
     assert np.isfinite(model.means_).all()
@@ -137,7 +151,7 @@ def test_a_constant_column_changes_nothing_else(structure):
 
 
 @fits
-@pytest.mark.parametrize("exponent", [-498, -60, 60, 498])
+@pytest.mark.parametrize("exponent", [-498, 498])
 def test_a_power_of_two_scales_every_parameter_exactly(structure, path, exponent):
     x, _ = clumps()
     options = {"covariance_type": structure, "reg_covar": 0, "random_state": 0}

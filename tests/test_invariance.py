@@ -43,7 +43,7 @@ SCRIPT = """
     from mixtura.models import mixture
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(0)
-    for n, d in ((900, 3), (30_011, 3), (30_011, 1)):
+    for n, d in ((900, 3), (10_011, 3), (10_011, 1)):
         x = rng.standard_normal((n, d)) + 6.0 * rng.integers(0, 3, size=(n, 1))
         for structure in ("full", "tied", "diag", "spherical"):
             for init_params, work in (("kmeans", 0), ("k-means++", 1 << 62)):  # compiled, composed

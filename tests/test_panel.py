@@ -352,6 +352,7 @@ for kernel, d in (gaussian_full, 21), (gaussian_narrow, 11), (gaussian_tied, 11)
 """
 
 
+@pytest.mark.slow  # it compiles three kernels for another processor
 @needs_compiler
 def test_registers_change_no_bit(tmp_path):
     """The same sums for panels of four vectors and of eight: as on a processor without 512-bit registers, and with."""

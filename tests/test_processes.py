@@ -1,25 +1,33 @@
-"""At home in other people's processes: threads, forks, Dask tasks, Ctrl-C. Each runs in a process of its own."""
+"""At home in other people's processes: threads, forks, Dask tasks, Ctrl-C; what may harm runs in one of its own."""
 
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
+import joblib
+import numba
+import numpy as np
 import pytest
 
 import mixtura.kernels
+from mixtura import GaussianMixture
+from mixtura.kernels.threads import default_threads, share_out, using_threads
 
 COMMON = """
     import hashlib, os, signal, sys, threading, time, warnings
     import numpy as np
     from mixtura import GaussianMixture
     warnings.simplefilter("ignore")
-    x = np.random.default_rng(0).standard_normal((300_000, 4)) + 5.0 * (np.arange(300_000) % 3)[:, None]
+    x = np.random.default_rng(0).standard_normal((100_000, 4)) + 5.0 * (np.arange(100_000) % 3)[:, None]
+    options = {"init_params": "kmeans", "tol": 0.0, "max_iter": 3, "random_state": 0}
 
-    def fit(rows=x, threads=2, max_iter=3):
-        return GaussianMixture(3, tol=0.0, max_iter=max_iter, random_state=0, n_threads=threads).fit(rows)
+    def fit(rows=x, threads=2, **other):
+        return GaussianMixture(3, n_threads=threads, **options | other).fit(rows)
 
     def digest(model):
         return hashlib.sha256(b"".join(a.tobytes() for a in (model.means_, model.covariances_))).hexdigest()
@@ -41,20 +49,21 @@ def run(script, **environment):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("layer", ["workqueue", "default"])
-def test_fits_at_once_from_several_threads(layer):
+def test_fits_at_once_from_several_threads():
     lines = run(
         """
-        expected = digest(fit())
-        found = []
-        workers = [threading.Thread(target=lambda: found.append(digest(fit()))) for _ in range(4)]
-        for worker in workers: worker.start()
-        for worker in workers: worker.join()
-        print(len(found), set(found) == {expected})
-        """,
-        NUMBA_THREADING_LAYER=layer,
+        def default_fit():
+            return fit(x[:3000], init_params="auto")
+        for make in (fit, default_fit):
+            expected = digest(make())
+            found = []
+            workers = [threading.Thread(target=lambda: found.append(digest(make()))) for _ in range(4)]
+            for worker in workers: worker.start()
+            for worker in workers: worker.join()
+            print(len(found), set(found) == {expected})
+        """
     )
-    assert lines == ["4 True"]
+    assert lines == ["4 True", "4 True"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -77,7 +86,7 @@ def test_ctrl_c_is_heard_within_a_second_and_does_no_harm():
     lines = run(
         """
         expected = digest(fit())
-        estimator = GaussianMixture(3, tol=0.0, max_iter=10**6, random_state=0, n_threads=2)
+        estimator = GaussianMixture(3, n_threads=2, **options | {"max_iter": 10**6})
         sent = []
         def press():
             time.sleep(1.0)
@@ -95,50 +104,48 @@ def test_ctrl_c_is_heard_within_a_second_and_does_no_harm():
     assert lines == ["True", "False True"]
 
 
-def test_threads_are_as_many_as_asked_and_settings_stay():
-    lines = run(
-        """
-        import joblib, numba
-        from mixtura.kernels.threads import default_threads, share_out, using_threads
-        lock, running, most = threading.Lock(), 0, 0
-        def kernel(begin, end):
-            global running, most
-            with lock:
-                running += 1
-                most = max(most, running)
-            time.sleep(0.02)
-            with lock:
-                running -= 1
-        def peak(threads, blocks=100):
-            global most
-            most = 0
-            with using_threads(threads):
-                share_out(kernel, blocks, most=3)
-            return most
-        print(peak(1), 1 < peak(3) <= 3, peak(3, blocks=1))
-        numba.set_num_threads(1)
-        fit(threads=2)
-        print(numba.get_num_threads(), default_threads() == joblib.cpu_count())
-        """
-    )
-    assert lines == ["1 True 1", "1 True"]
+def test_threads_are_as_many_as_asked():
+    lock, running, most = threading.Lock(), 0, 0
+
+    def kernel(begin, end):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+
+    def peak(threads, blocks=100):
+        nonlocal most
+        most = 0
+        with using_threads(threads):
+            share_out(kernel, blocks, most=3)
+        return most
+
+    assert (peak(1), peak(3, blocks=1)) == (1, 1)
+    assert 1 < peak(3) <= 3
+
+
+def test_a_fit_leaves_the_settings_of_threads_as_they_are():
+    threads = default_threads()
+    numba.set_num_threads(1)
+    try:
+        GaussianMixture(2, init_params="kmeans", n_threads=2).fit(np.random.default_rng(0).normal(size=(400_000, 2)))
+        assert numba.get_num_threads() == 1
+        assert default_threads() == threads == joblib.cpu_count()
+    finally:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
 
 
 def test_a_helper_thread_that_fails_is_heard():
-    lines = run(
-        """
-        from mixtura.kernels.threads import share_out, using_threads
-        def kernel(begin, end):
-            if threading.current_thread() is not threading.main_thread(): raise ValueError("in a helper")
-            time.sleep(0.01)
-        try:
-            with using_threads(2):
-                share_out(kernel, 100, most=5)
-        except ValueError as error:
-            print(error)
-        """
-    )
-    assert lines == ["in a helper"]
+    def kernel(begin, end):
+        if threading.current_thread() is not threading.main_thread():
+            raise ValueError("in a helper")
+        time.sleep(0.01)
+
+    with using_threads(2), pytest.raises(ValueError, match="in a helper"):
+        share_out(kernel, 100, most=5)
 
 
 def test_a_dask_task_takes_one_thread():
@@ -168,7 +175,9 @@ def test_after_warmup_nothing_is_compiled(tmp_path):
         with event.install_recorder("numba:compile") as compiled:
             for covariance_type in ("full", "tied", "diag", "spherical"):
                 for rows in (x, x.astype(np.float32), np.asfortranarray(x), x[:, :1], np.tile(x[:50_000], (1, 4))):
-                    model = GaussianMixture(3, covariance_type=covariance_type, max_iter=1, random_state=0)
+                    start = "auto" if rows is x else "kmeans"
+                    model = GaussianMixture(
+                        3, covariance_type=covariance_type, init_params=start, max_iter=1, random_state=0)
                     model.fit(rows, sample_weight=np.ones(2 * len(rows))[::2])
                     model.predict_proba(rows)
         print(len(compiled.buffer))

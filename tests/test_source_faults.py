@@ -424,8 +424,8 @@ def full_disk(monkeypatch):
 
 def test_a_full_disk_costs_a_warning_and_no_bit(full_disk, tmp_path, parquet, caplog):
     path = write_parquet(tmp_path / "x.parquet", {"a": X[:, 0], "b": X[:, 1]})
-    found = GaussianMixture(2, random_state=0, max_iter=2, tol=0).fit(path)
-    expected = GaussianMixture(2, random_state=0, max_iter=2, tol=0).fit(X)
+    options = {"init_params": "kmeans", "random_state": 0, "max_iter": 2, "tol": 0}
+    found, expected = (GaussianMixture(2, **options).fit(rows) for rows in (path, X))
     assert_array_equal(found.covariances_, expected.covariances_)
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("mixtura.sources", "WARNING")
