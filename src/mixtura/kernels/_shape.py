@@ -18,9 +18,11 @@ from numba.extending import register_model, typeof_impl
 from mixtura.kernels._memory import WORD, address
 from mixtura.kernels._vec8 import I64, LANES, VECTORS, Code, Vector, VectorType, single16
 
+_WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 # Two instructions a cycle, four cycles long, want eight sums at a time: eight of the registers of 512 bits; or, where
 # a vector takes two of only 16 registers of 256 bits, four.
-ACCUMULATORS = 8 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 4
+ACCUMULATORS = 8 if _WIDE else 4
+FILLED = 16 if _WIDE else 4  # half of the registers: where there are many, what is read once does for more sums
 CIRCLE = LANES // 2 + 1  # rotations of a vector after which all pairs of lanes have met
 
 Panel: TypeAlias = tuple[Vector, ...]
@@ -28,7 +30,7 @@ Panel: TypeAlias = tuple[Vector, ...]
 
 @dataclass(frozen=True)
 class Shape:
-    """How many rows of how many vectors a panel has; `Shape.of(rows)` fills the accumulators.
+    """How many rows of how many vectors a panel has; `Shape.of(rows)` fills half of the registers.
 
     A vector has eight numbers; or sixteen, if they are of float32: as many as a register of eight float64 holds.
     """
@@ -38,9 +40,9 @@ class Shape:
     lanes: int = LANES
 
     @classmethod
-    def of(cls, rows: int, lanes: int = LANES) -> Shape:
-        """Return the panel of all accumulators with this many rows."""
-        return cls(rows, ACCUMULATORS // rows, lanes)
+    def of(cls, rows: int) -> Shape:
+        """Return the panel that fills half of the registers and has this many rows."""
+        return cls(rows, FILLED // rows)
 
     @property
     def width(self) -> int:

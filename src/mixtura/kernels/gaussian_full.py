@@ -6,15 +6,17 @@ Vectors run over rows of the tile while whitening (formula E4), and over feature
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.panel import (
     ACCUMULATORS,
     CIRCLE,
+    FILLED,
     Shape,
     circle,
     load_panel,
@@ -30,6 +32,8 @@ from mixtura.kernels.screen import bound, promising, screened_log_densities
 from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
 from mixtura.kernels.tile import (
     LOG4_E,
+    SKEW,
+    SQUARE,
     TILE,
     VECTOR,
     ZERO,
@@ -51,6 +55,7 @@ from mixtura.kernels.whiten import QUAD, log_densities, pack
 from mixtura.stats import Node
 
 COLUMN = Shape(ACCUMULATORS, 1)  # of a square of eight rows and eight columns, all or half of it
+ROOMY = FILLED >= 16  # registers hold the sums of two squares, or of half a square and what makes its rows
 HALF_SQUARE = Shape(CIRCLE, 1)
 TWO = Shape(2, 1)
 WORTHWHILE = 0.5  # share of pairs that look promising from which on the rest of a block is not screened
@@ -82,7 +87,7 @@ def gather(
     root: FloatArray,  # OUT (TILE,) roots of the rows that matter, and 0 after the last
     rows: FloatArray,  # OUT (d8 / 8 TILE, 8) the rows that matter, and zeros after the last
 ) -> int:
-    """Copy the rows that matter to component `k`, in their order; return how many."""
+    """Copy the rows that matter to component `k`, in their order; return how many, made even by a row of zeros."""
     count = ZERO
     for s in range(0, TILE, 8):
         left = bits_above(load(roots, k, s), splat(least) * load(w, s))
@@ -97,55 +102,117 @@ def gather(
         root[count] = 0.0
         for block in range(0, rows.shape[0], TILE):
             store(rows, block + count, 0, splat(0.0))
-    return int(count)
+    return int(count + count % 2)
+
+
+@inline_jit
+def centred(
+    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
+    i: int,
+    root: FloatArray,  # IN (TILE,) roots of their responsibilities
+    s: int,
+    centre: Any,
+    rows: FloatArray,  # OUT (d8 / 8 TILE, 8); may be `zr`
+) -> Any:
+    """Write sqrt(r) (z - p) of the rows s and s + 1 of the block that begins at `i`; return the roots and these."""
+    g, h = spread(TWO, root, s)
+    y = g * (load(zr, i + s, 0) - centre)
+    z = h * (load(zr, i + s + 1, 0) - centre)
+    store(rows, i + s, 0, y)
+    store(rows, i + s + 1, 0, z)
+    return g, h, y, z
 
 
 @jit
-def centre_rows(
+def centre_block(
     zr: FloatArray,  # IN (d8 / 8 TILE, 8)
+    i: int,
     root: FloatArray,  # IN (TILE,) roots of their responsibilities
     count: int,
     pivot: FloatArray,  # IN (k, d8)
     k: int,
     rows: FloatArray,  # OUT (d8 / 8 TILE, 8); may be `zr`
     c1: FloatArray,  # IN OUT (k, d8)
+    squares: FloatArray,  # IN OUT (k height, 8)
+    at: int,
 ) -> None:
-    """Write sqrt(r) (z - p) of the first `count` rows, two at a time, and add r (z - p)."""
-    for j in range(0, pivot.shape[1], 8):
-        block = j // 8 * TILE
-        centre = load(pivot, k, j)
-        even, odd = load(c1, k, j), splat(0.0)
+    """Write sqrt(r) (z - p) of eight columns, add r (z - p), and from row `at` on half of the square of the former."""
+    j = i // TILE * 8
+    centre, even, odd = load(pivot, k, j), load(c1, k, j), splat(0.0)
+    if ROOMY:  # in one loop, which multiplies while it waits for memory
+        sums = load_panel(HALF_SQUARE, squares, at, 0)
         for s in range(0, count, 2):
-            g, h = spread(TWO, root, s)
-            y = g * (load(zr, block + s, 0) - centre)
-            z = h * (load(zr, block + s + 1, 0) - centre)
-            store(rows, block + s, 0, y)
-            store(rows, block + s + 1, 0, z)
+            g, h, y, z = centred(zr, i, root, s, centre, rows)
             even, odd = fma(g, y, even), fma(h, z, odd)
-        store(c1, k, j, even + odd)
+            sums = circle(z, circle(y, sums))
+    else:
+        for s in range(0, count, 2):
+            g, h, y, z = centred(zr, i, root, s, centre, rows)
+            even, odd = fma(g, y, even), fma(h, z, odd)
+        sums = load_panel(HALF_SQUARE, squares, at, 0)
+        for s in range(count):
+            sums = circle(load(rows, i + s, 0), sums)
+    store(c1, k, j, even + odd)
+    store_panel(HALF_SQUARE, squares, at, 0, sums)
+
+
+@jit
+def add_square(
+    rows: FloatArray,  # IN (d8 / 8 TILE, 8)
+    count: int,
+    i: int,
+    j: int,
+    squares: FloatArray,  # IN OUT (k height, 8)
+    at: int,
+) -> None:
+    """Add the products of the eight columns in the block at `i` with those in the block at `j`, from row `at` on."""
+    for p in range(0, 8, COLUMN.rows):
+        sums = load_panel(COLUMN, squares, at + p, 0)
+        for s in range(count):
+            sums = outer(rows, i + s, p, load_strip(COLUMN, rows, j + s, 0), sums)
+        store_panel(COLUMN, squares, at + p, 0, sums)
+
+
+@jit
+def add_two_squares(
+    rows: FloatArray,  # IN (d8 / 8 TILE, 8)
+    count: int,
+    i: int,
+    j: int,
+    squares: FloatArray,  # IN OUT (k height, 8)
+    at: int,
+) -> None:
+    """Do the same for the block at `j` and the next one at once: the numbers at `i` are read once for both."""
+    a, b = load_panel(SQUARE, squares, at, 0), load_panel(SQUARE, squares, at + 8, 0)
+    for s in range(count):
+        a = outer(rows, i + s, 0, load_strip(SQUARE, rows, j + s, 0), a)
+        b = outer(rows, i + s, 0, load_strip(SQUARE, rows, j + TILE + s, 0), b)
+    store_panel(SQUARE, squares, at, 0, a)
+    store_panel(SQUARE, squares, at + 8, 0, b)
 
 
 @jit
 def add_products(
-    rows: FloatArray,  # IN (d8 / 8 TILE, 8)
+    zr: FloatArray,  # IN (d8 / 8 TILE, 8)
+    root: FloatArray,  # IN (TILE,) roots of their responsibilities
     count: int,
+    pivot: FloatArray,  # IN (k, d8)
+    k: int,
+    rows: FloatArray,  # TMP (d8 / 8 TILE, 8); may be `zr`
+    c1: FloatArray,  # IN OUT (k, d8)
     squares: FloatArray,  # IN OUT (k height, 8)
-    at: int,
 ) -> None:
-    """Add the lower triangle of rows' rows from row `at` on: eight by eight, and those on the diagonal by half."""
+    """Add the moments of the first `count` rows: the lower triangle eight by eight, and by half on the diagonal."""
+    at = k * height(pivot.shape[1])
     for i in range(0, rows.shape[0], TILE):
-        for j in range(0, i, TILE):
-            for p in range(0, 8, COLUMN.rows):
-                sums = load_panel(COLUMN, squares, at, 0)
-                for s in range(count):
-                    sums = outer(rows, i + s, p, load_strip(COLUMN, rows, j + s, 0), sums)
-                store_panel(COLUMN, squares, at, 0, sums)
-                at += COLUMN.rows
-        sums = load_panel(HALF_SQUARE, squares, at, 0)
-        for s in range(count):
-            sums = circle(load(rows, i + s, 0), sums)
-        store_panel(HALF_SQUARE, squares, at, 0, sums)
-        at += HALF_SQUARE.rows
+        diagonal = at + i // TILE * 8
+        centre_block(zr, i, root, count, pivot, k, rows, c1, squares, diagonal)
+        paired = i - i % (2 * TILE) if ROOMY else ZERO
+        for j in range(0, paired, 2 * TILE):
+            add_two_squares(rows, count, i, j, squares, at + j // TILE * 8)
+        for j in range(paired, i, TILE):
+            add_square(rows, count, i, j, squares, at + j // TILE * 8)
+        at = diagonal + CIRCLE
 
 
 @jit
@@ -162,13 +229,10 @@ def add_moments(
 ) -> None:
     """Add r (z - p) and r (z - p)(z - p)', the latter as products of sqrt(r) (z - p), of the rows that matter."""
     for k in range(pivot.shape[0]):
-        if all_matter(roots, k, least[k], w):
-            count = TILE
-            centre_rows(zr, roots[k], count, pivot, k, rows, c1)
-        else:
-            count = gather(zr, roots, k, least[k], w, root, rows)
-            centre_rows(rows, root, count, pivot, k, rows, c1)
-        add_products(rows, count, c2, k * height(pivot.shape[1]))
+        source, own, count = zr, roots[k], TILE
+        if not all_matter(roots, k, least[k], w):
+            source, own, count = rows, root, gather(zr, roots, k, least[k], w, root, rows)
+        add_products(source, own, count, pivot, k, rows, c1, c2)
 
 
 @jit
@@ -222,7 +286,7 @@ def e_step(
     d = x.shape[1]
     k, d8 = pivot.shape
     height_z = d8 // 8 * TILE
-    both, zt = room(2 * height_z + APART, VECTOR), room(d8, TILE)
+    both, zt = room(2 * height_z + APART, VECTOR), room(d8, TILE + SKEW)
     zr, rows = both[:height_z], both[height_z + APART :]
     tiles, chosen = room(2 * k + 4, TILE), room(TILE + VECTOR, np.int64)
     joint, bounds, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k :]
@@ -281,7 +345,7 @@ def posterior(
 ) -> None:
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     d8 = (x.shape[1] + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
     k = factors.shape[0]
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]

@@ -14,7 +14,7 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.contest import STANDING, contest
-from mixtura.kernels.panel import Shape, flip, load_strip, outer, spread, store_panel
+from mixtura.kernels.panel import ACCUMULATORS, Shape, flip, load_strip, outer, spread, store_panel
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows
 from mixtura.kernels.screen import append
@@ -44,7 +44,7 @@ from mixtura.kernels.tile import (
 )
 
 SINGLE = np.float32
-GROUP = Shape.of(4, 2 * LANES)  # centers by rows
+GROUP = Shape(4, ACCUMULATORS // 4, 2 * LANES)  # centers by rows
 PLACES, PLACE = Shape(STANDING, GROUP.vectors, GROUP.lanes), Shape(STANDING, 1)
 NOBODY = -1.0  # the name of the center of a row in which there is a NaN
 APART: Any = np.int64(2)  # rows of a tile between what is read and what is written, lest one seem to be the other

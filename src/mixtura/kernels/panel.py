@@ -42,6 +42,7 @@ from mixtura.kernels._memory import WORD, Array, typed_index, window
 from mixtura.kernels._shape import (
     ACCUMULATORS,
     CIRCLE,
+    FILLED,
     Panel,
     Shape,
     ShapeType,
@@ -57,6 +58,7 @@ from mixtura.kernels._vec8 import I32, I64, LANES, VECTORS, Code, Vector, emit_f
 __all__ = [
     "ACCUMULATORS",
     "CIRCLE",
+    "FILLED",
     "Shape",
     "circle",
     "corner",

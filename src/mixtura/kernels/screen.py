@@ -29,7 +29,7 @@ def screened_columns(dp: int) -> int:
 
 @jit
 def bound(
-    zt: FloatArray,  # IN (>= dp, TILE)
+    zt: FloatArray,  # IN (>= dp, >= TILE)
     factors: FloatArray,  # IN (k, height, rows)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)

@@ -23,6 +23,7 @@ from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, 
 TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1 and L2; a multiple of four vectors
 VECTOR: Any = np.int64(LANES)
 ZERO: Any = np.int64(0)
+SKEW: Any = VECTOR  # values between columns, where they are read again and again: at TILE, all share a few cache sets
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
 LN4 = natural_log(4.0)
@@ -72,7 +73,7 @@ def fill(
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
     zr: FloatArray,  # OUT (d8 / 8 TILE, 8): eight columns of all rows, then the next eight; or (0, 8): not wanted
-    zt: FloatArray,  # OUT (d8, TILE)
+    zt: FloatArray,  # OUT (d8, >= TILE)
 ) -> None:
     """Write z = (x - shift) scale of `count` rows as columns and as rows, so that vectors can run over either.
 

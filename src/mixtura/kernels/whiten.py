@@ -35,7 +35,7 @@ def whitened(
 @jit
 def log_densities(
     shape: Any,  # of the panels
-    zt: FloatArray,  # IN (>= dp, TILE)
+    zt: FloatArray,  # IN (>= dp, >= TILE)
     factors: FloatArray,  # IN (k, height, rows of the shape)
     offsets: FloatArray,  # IN (k, dp)
     peaks: FloatArray,  # IN (k,)
