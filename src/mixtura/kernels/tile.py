@@ -55,11 +55,12 @@ def fill_weights(
     """Copy the weights of `count` rows from `row` on; padding gets 0. Tell whether all are equal, and not 0."""
     given = weight[row : row + count]
     even = count == TILE
+    if not weight.shape[0]:
+        for s in range(0, TILE, 8):
+            store(w, s, splat(1.0))
     for s in range(given.shape[0]):
         w[s] = given[s]
         even &= given[s] == given[0]
-    for s in range(given.shape[0], count):
-        w[s] = 1.0
     for s in range(count, TILE):
         w[s] = 0.0
     return bool(even and w[0] > 0.0)
