@@ -270,7 +270,8 @@ def test_a_child_of_twins_is_their_like(data):
     child = ensemble.split(children(ensemble, twins, 1, np.random.default_rng(0)))[0]
     order = np.argsort(child.components.means[:, 0])
     same = np.argsort(twins[0].params.components.means[:, 0])
-    np.testing.assert_array_equal(child.components.means[order], twins[0].params.components.means[same])
+    expected = twins[0].params.components.means[same]  # products of matrices may round each twin in its own way
+    np.testing.assert_allclose(child.components.means[order], expected, rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(child.weights[order], twins[0].params.weights[same])
 
 

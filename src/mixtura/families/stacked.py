@@ -21,6 +21,9 @@ from mixtura.frame import EPS
 from mixtura.model import Event
 from mixtura.stats import Sums
 
+# The logarithm of a weight of 0 in a product of matrices, which may multiply it by 0 where it pads: -inf then warns.
+NEVER = -1e30
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -91,7 +94,7 @@ class StackedGaussian(Gaussian):
         precisions = self.covariance.precisions(theta.factors)
         slopes = self._multiply(precisions, theta.means, theta)
         peaks = log_weights + self.log_peaks(theta) - (slopes * theta.means).sum(axis=1) / 2
-        joint: FloatArray = np.column_stack([peaks, slopes]) @ x.first
+        joint: FloatArray = np.column_stack([np.maximum(peaks, NEVER), slopes]) @ x.first
         by_matrix = self._of_each_matrix(joint)
         by_matrix -= (self._curvatures(precisions, theta)[:: by_matrix.shape[1]] @ x.second)[:, None]
         return joint
