@@ -45,7 +45,8 @@ def test_large_counts_are_as_in_the_composed_path(family):
 
 @every_family
 @pytest.mark.parametrize(
-    ("name", "value"), [("SPAN", 16), ("SPAN", 1 << 20), ("MOST_ENTRIES", 8 * 64), ("MOST_ENTRIES", 8 * 300)]
+    ("name", "value"),
+    [("SPAN", 16), ("SPAN", 1 << 20), ("SLICE_VALUES", 1), ("MOST_ENTRIES", 8 * 64), ("MOST_ENTRIES", 8 * 300)],
 )
 def test_how_counts_are_found_and_how_many_at_a_time_changes_no_bit(family, name, value, monkeypatch):
     model, params, chunk = problem(family, 5 * BLOCK_ROWS + 100)
