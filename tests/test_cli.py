@@ -613,7 +613,7 @@ def test_warmup(run, monkeypatch):
     assert list(report["seconds"]) == [
         "diag, one column", "spherical", "full", "full, many columns", "tied", "k-means",
         "values missing", "cells of one column", "hidden Markov chains", "counts, categories, waiting times",
-        "gamma", "student t",
+        "gamma", "student t", "counts by tables",
     ]  # fmt: skip
     code, out, _ = run("warmup")
     assert code == 0
