@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mixtura.kernels import _exp_log
-from mixtura.kernels.simd import exp2, load, log, store
+from mixtura.kernels.simd import exp2, exp2_above_faint, load, log, store
 
 # Not the kernels' own `jit`: a cached function would not see that a word's LLVM code was edited.
 jit = numba.njit(error_model="numpy")
@@ -33,6 +33,12 @@ def rng():
 def exp2_all(x, out):
     for i in range(0, x.size, 8):
         store(out, i, exp2(load(x, i)))
+
+
+@jit
+def exp2_above_faint_all(x, out):
+    for i in range(0, x.size, 8):
+        store(out, i, exp2_above_faint(load(x, i)))
 
 
 @jit
@@ -90,6 +96,17 @@ def test_exp2_at_the_edges(kernel):
     np.testing.assert_array_equal(np.signbit(apply(kernel, x)), False)
     assert apply(kernel, np.array([-1022.0]))[0] > 0.0
     assert np.isnan(apply(kernel, np.full(8, np.nan))).all()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "whole"),
+    [(exp2_above_faint_all, exp2_all), (double(exp2_above_faint_all), double(exp2_all))],
+    ids=["compiled", "double"],
+)
+def test_faint_powers_are_zero(kernel, whole, rng):
+    x = np.concatenate([rng.uniform(-1100, 1023, SIZE), [-480.0, -480.0000001, -math.inf, math.nan]])
+    expected = np.where(x < -480.0, 0.0, apply(whole, x))
+    np.testing.assert_array_equal(apply(kernel, x), expected)
 
 
 @pytest.mark.parametrize("kernel", [log_all, double(log_all)], ids=["compiled", "double"])

@@ -16,6 +16,7 @@ LN2_HIGH = float.fromhex("0x1.62e42feep-1")  # ln 2 to 32 bits: its product with
 LN2_LOW = 1.9082149292705877e-10  # ln 2 - LN2_HIGH
 ROUND_AND_BIAS = 1.5 * 2.0**52 + 1023  # x + this holds the integer nearest to x, + 1023, in its lowest bits
 EXP2_LOWEST = -1022.0  # 2**-1022 is the smallest normal number
+FAINT = -480.0  # the square of a smaller power, times that of a small distance, is subnormal: slow on many processors
 
 # 2**r for |r| <= 1/2: the polynomial of degree 11 through 2**r at the interval's 12 Chebyshev points, 3e-18 (0.03 ulp)
 # from it before the coefficients are rounded. The first rounds to 1; the other eleven follow. The tests derive them
@@ -54,15 +55,23 @@ def exp2(v: Vector) -> Vector:
     return lanes(np.where(v < EXP2_LOWEST, 0.0, np.exp2(v)))
 
 
-@compiled(exp2, vec8, vec8)
-def _exp2(builder: Any, v: Code) -> Code:
+def exp2_above_faint(v: Vector) -> Vector:
+    """Return 2 to the power of v, up to 1023; 0 below -480."""
+    return lanes(np.where(v < FAINT, 0.0, np.exp2(v)))
+
+
+compiled(exp2, vec8, vec8)(lambda builder, v: _power(builder, v, EXP2_LOWEST))
+compiled(exp2_above_faint, vec8, vec8)(lambda builder, v: _power(builder, v, FAINT))
+
+
+def _power(builder: Any, v: Code, lowest: float) -> Code:
     # v = n + r with |r| <= 1/2, both exact, and n + 1023, the exponent of 2**n, in the lowest bits of `rounded`
     rounded = builder.fadd(v, const(ROUND_AND_BIAS))
     r = builder.fsub(v, builder.fsub(rounded, const(ROUND_AND_BIAS)))
     e = emit_fma(builder, r, _polynomial(builder, r, EXP2_COEFFICIENTS), const(1.0))
     scale = builder.bitcast(builder.shl(builder.bitcast(rounded, IVEC), iconst(52)), VEC)
     # Only a true comparison gives 0: NaN makes r NaN and stays.
-    return builder.select(builder.fcmp_ordered("<", v, const(EXP2_LOWEST)), const(0.0), builder.fmul(e, scale))
+    return builder.select(builder.fcmp_ordered("<", v, const(lowest)), const(0.0), builder.fmul(e, scale))
 
 
 def log(v: Vector) -> Vector:

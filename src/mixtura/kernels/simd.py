@@ -14,6 +14,7 @@ LLVM splits the eight lanes into what the processor has: two AVX2 registers, one
 ``vmax(a, b)`` ``vmin(a, b)``  the larger, the smaller; b where either is NaN
 ``vsqrt(v)``                   square root, correctly rounded
 ``exp2(v)``                    within 1.5 ulp for -1022 <= v <= 1023; 0 below, also at -inf; NaN for NaN
+``exp2_above_faint(v)``         the same for v >= -480; 0 below, whose squares are slow to work with
 ``log(v)``                     within 1 ulp for v > 0, even subnormal; -inf at 0, NaN below
 ``hsum(v)`` ``hmax(v)``        sum and largest of the lanes, by halves: ((0+4) + (2+6)) + ((1+5) + (3+7))
 ``lane(v, q)``                 the number in lane q
@@ -48,7 +49,7 @@ from numba.core import types
 from numba.core.typing.templates import signature
 from numba.extending import lower_builtin
 
-from mixtura.kernels._exp_log import exp2, log
+from mixtura.kernels._exp_log import exp2, exp2_above_faint, log
 from mixtura.kernels._memory import load, prefetch, store
 from mixtura.kernels._vec8 import (
     I32,
@@ -75,6 +76,7 @@ __all__ = [
     "Vector",
     "bits_above",
     "exp2",
+    "exp2_above_faint",
     "first",
     "fma",
     "fnma",

@@ -17,7 +17,7 @@ from mixtura._types import Array, FloatArray
 from mixtura.arena import lined
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.panel import Shape, flip, store_panel
-from mixtura.kernels.simd import LANES, exp2, fma, load, log, prefetch, select, splat, store, vmax, vsqrt
+from mixtura.kernels.simd import LANES, exp2_above_faint, fma, load, log, prefetch, select, splat, store, vmax, vsqrt
 
 # Sizes are numbers of NumPy, not Python: to Numba a literal is a type, for which a function is compiled again.
 TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1 and L2; a multiple of four vectors
@@ -147,12 +147,12 @@ def softmax(
 ) -> None:
     """Turn log-densities into roots of shares that still are to be divided by their sum (formulas E2, E3).
 
-    A NaN stays.
+    A NaN stays; a share below 2^-960 is 0.
     """
     for s in range(0, TILE, 8):
         most, total = largest(joint, s), splat(0.0)
         for k in range(joint.shape[0]):
-            root = exp2(load(joint, k, s) - most)
+            root = exp2_above_faint(load(joint, k, s) - most)
             store(joint, k, s, root)
             total = fma(root, root, total)
         store(top, s, most)
