@@ -17,6 +17,7 @@ from mixtura.kernels.simd import fma, fnma, hsum, load, splat, store
 from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
+    SKEW,
     TILE,
     VECTOR,
     ZERO,
@@ -39,25 +40,31 @@ from mixtura.stats import Node
 
 @jit
 def log_densities(
-    zt: FloatArray,  # IN (d8, TILE)
+    zt: FloatArray,  # IN (d8, TILE + SKEW)
     means: FloatArray,  # IN (k, d)
     factors: FloatArray,  # IN (k, d) one over the standard deviations
     peaks: FloatArray,  # IN (k,) log pi_k + log density at the mean
     ahead: FloatArray,  # IN rows to be fetched
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
-    """Write peak - |factor (z - mean)|^2, four vectors of rows at a time."""
+    """Write peak - |factor (z - mean)|^2, four vectors of rows at a time.
+
+    Each is finished before the next, and as mean - z: so few registers are wanted that all sums stay in one.
+    """
     at, size = ZERO, part(ahead, means.shape[0] * TILE // 32)
     for s in range(0, TILE, 32):
         for k in range(means.shape[0]):
             v0 = v1 = v2 = v3 = splat(peaks[k])
             for j in range(means.shape[1]):
                 mean, factor = splat(means[k, j]), splat(factors[k, j])
-                y0 = (load(zt, j, s) - mean) * factor
-                y1 = (load(zt, j, s + 8) - mean) * factor
-                y2 = (load(zt, j, s + 16) - mean) * factor
-                y3 = (load(zt, j, s + 24) - mean) * factor
-                v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
+                y = (mean - load(zt, j, s)) * factor
+                v0 = fnma(y, y, v0)
+                y = (mean - load(zt, j, s + 8)) * factor
+                v1 = fnma(y, y, v1)
+                y = (mean - load(zt, j, s + 16)) * factor
+                v2 = fnma(y, y, v2)
+                y = (mean - load(zt, j, s + 24)) * factor
+                v3 = fnma(y, y, v3)
             at = fetch(ahead, at, size)
             store(joint, k, s, v0)
             store(joint, k, s + 8, v1)
@@ -67,40 +74,28 @@ def log_densities(
 
 @jit
 def add_moments(
-    zt: FloatArray,  # IN (d8, TILE)
+    zt: FloatArray,  # IN (d8, TILE + SKEW)
     resp: FloatArray,  # IN (k, TILE)
     pivot: FloatArray,  # IN (k, d)
     c1: FloatArray,  # IN OUT (d k, 8)
     c2: FloatArray,  # IN OUT (d k, 8)
 ) -> None:
-    """Add r (z - p) and r (z - p)^2, lane by lane; two columns at a time share the responsibilities."""
+    """Add r (z - p) and r (z - p)^2, lane by lane, two vectors of rows at a time; gaps are p - z, as above."""
     n, d = pivot.shape
-    for j in range(0, d - 1, 2):
+    for j in range(d):
         for k in range(n):
-            at, other = j * n + k, (j + 1) * n + k
-            p, q = splat(pivot[k, j]), splat(pivot[k, j + 1])
-            first, other_first = load(c1, at, 0), load(c1, other, 0)
-            second, other_second = load(c2, at, 0), load(c2, other, 0)
-            for s in range(0, TILE, 8):
-                r = load(resp, k, s)
-                gap, other_gap = load(zt, j, s) - p, load(zt, j + 1, s) - q
-                moved, other_moved = r * gap, r * other_gap
-                first, other_first = first + moved, other_first + other_moved
-                second, other_second = fma(moved, gap, second), fma(other_moved, other_gap, other_second)
-            store(c1, at, 0, first)
-            store(c1, other, 0, other_first)
-            store(c2, at, 0, second)
-            store(c2, other, 0, other_second)
-    if d % 2:
-        for k in range(n):
-            at, p = (d - 1) * n + k, splat(pivot[k, d - 1])
+            at, p = j * n + k, splat(pivot[k, j])
             first, second = load(c1, at, 0), load(c2, at, 0)
-            for s in range(0, TILE, 8):
-                gap = load(zt, d - 1, s) - p
+            other_first = other_second = splat(0.0)
+            for s in range(0, TILE, 16):
+                gap = p - load(zt, j, s)
                 moved = load(resp, k, s) * gap
-                first, second = first + moved, fma(moved, gap, second)
-            store(c1, at, 0, first)
-            store(c2, at, 0, second)
+                first, second = first - moved, fma(moved, gap, second)
+                gap = p - load(zt, j, s + 8)
+                moved = load(resp, k, s + 8) * gap
+                other_first, other_second = other_first - moved, fma(moved, gap, other_second)
+            store(c1, at, 0, first + other_first)
+            store(c2, at, 0, second + other_second)
 
 
 @entry_jit
@@ -120,7 +115,7 @@ def e_step(
     """Write log-likelihood, weight and moments of each subtree of blocks."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
@@ -170,7 +165,7 @@ def posterior(
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]

@@ -20,6 +20,7 @@ from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
 from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
+    SKEW,
     TILE,
     VECTOR,
     ZERO,
@@ -46,7 +47,7 @@ PAIR = 2  # columns that are added up together
 
 @jit
 def squared_distances(
-    zt: FloatArray,  # IN (d8, TILE)
+    zt: FloatArray,  # IN (d8, TILE + SKEW)
     points: FloatArray,  # IN (k, >= d)
     d: int,
     ahead: FloatArray,  # IN rows to be fetched
@@ -59,9 +60,14 @@ def squared_distances(
             q0 = q1 = q2 = q3 = splat(0.0)
             for j in range(d):
                 point = splat(points[k, j])
-                y0, y1 = load(zt, j, s) - point, load(zt, j, s + 8) - point
-                y2, y3 = load(zt, j, s + 16) - point, load(zt, j, s + 24) - point
-                q0, q1, q2, q3 = fma(y0, y0, q0), fma(y1, y1, q1), fma(y2, y2, q2), fma(y3, y3, q3)
+                y = point - load(zt, j, s)
+                q0 = fma(y, y, q0)
+                y = point - load(zt, j, s + 8)
+                q1 = fma(y, y, q1)
+                y = point - load(zt, j, s + 16)
+                q2 = fma(y, y, q2)
+                y = point - load(zt, j, s + 24)
+                q3 = fma(y, y, q3)
             at = fetch(ahead, at, size)
             store(squares, k, s, q0)
             store(squares, k, s + 8, q1)
@@ -85,7 +91,7 @@ def log_densities(
 
 @jit
 def add_moments(
-    zt: FloatArray,  # IN (>= dp, TILE)
+    zt: FloatArray,  # IN (>= dp, TILE + SKEW)
     resp: FloatArray,  # IN (k, TILE)
     squares: FloatArray,  # IN (k, TILE) |z - p|^2
     pivot: FloatArray,  # IN (k, dp)
@@ -101,8 +107,8 @@ def add_moments(
             first, other_first = load(c1, at, 0), load(c1, other, 0)
             for s in range(0, TILE, 8):
                 r = load(resp, k, s)
-                first = fma(r, load(zt, j, s) - p, first)
-                other_first = fma(r, load(zt, j + 1, s) - q, other_first)
+                first = fnma(r, p - load(zt, j, s), first)
+                other_first = fnma(r, q - load(zt, j + 1, s), other_first)
             store(c1, at, 0, first)
             store(c1, other, 0, other_first)
     for k in range(n):
@@ -132,7 +138,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
     tiles = room(2 * k + 3, TILE)
     joint, squares, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k :]
     top, density, w = lines[0], lines[1], lines[2]
@@ -185,7 +191,7 @@ def posterior(
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
+    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
