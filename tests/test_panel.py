@@ -144,11 +144,10 @@ def test_a_circle_has_all_products_of_two_lanes(function):
     rows, out = np.random.default_rng(2).standard_normal((6, 8)), np.ones((CIRCLE, 8))
     function(rows, out)
     expected = rows.T @ rows
-    for t, q in np.ndindex(CIRCLE, 8):
+    places = [(t, q) for t, q in np.ndindex(CIRCLE, 8) if t < 4 or q < 4]
+    for t, q in places:
         assert out[t, q] == pytest.approx(1.0 + expected[q, (q + t) % 8], rel=1e-13)
-    assert {frozenset((q, (q + t) % 8)) for t, q in np.ndindex(CIRCLE, 8)} == {
-        frozenset((i, j)) for i, j in np.ndindex(8, 8)
-    }
+    assert len(places) == len({frozenset((q, (q + t) % 8)) for t, q in places}) == 36  # each pair once
 
 
 @both(by_diagonals)

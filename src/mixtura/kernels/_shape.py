@@ -18,11 +18,11 @@ from numba.extending import register_model, typeof_impl
 from mixtura.kernels._memory import WORD, address
 from mixtura.kernels._vec8 import I64, LANES, VECTORS, Code, Vector, VectorType, single16
 
-_WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
+WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]  # a register holds a whole vector
 # Two instructions a cycle, four cycles long, want eight sums at a time: eight of the registers of 512 bits; or, where
 # a vector takes two of only 16 registers of 256 bits, four.
-ACCUMULATORS = 8 if _WIDE else 4
-FILLED = 16 if _WIDE else 4  # half of the registers: where there are many, what is read once does for more sums
+ACCUMULATORS = 8 if WIDE else 4
+FILLED = 16 if WIDE else 4  # half of the registers: where there are many, what is read once does for more sums
 CIRCLE = LANES // 2 + 1  # rotations of a vector after which all pairs of lanes have met
 
 Panel: TypeAlias = tuple[Vector, ...]

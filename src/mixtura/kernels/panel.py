@@ -17,7 +17,8 @@ and reads every coefficient once:
                                        where this part of a is upper triangular: zeros below cost nothing
 ``less_squares(rows, strip)``          ``strip`` less the square of row 0, then of row 1, ..., each rounded once
 ``circle(v, rows)``                    row t is ``rows[t] + v * w``, w being v rotated by t lanes: with t = 0 to 4 all
-                                       products of two lanes of v, hence one half of a symmetric matrix
+                                       products of two lanes of v, hence one half of a symmetric matrix; of the last row
+                                       this holds for the first half, and the second may be anything
 ``flip(rows)``                         the transpose of eight rows of one vector
 =====================================  =====================================================================
 
@@ -43,6 +44,7 @@ from mixtura.kernels._shape import (
     ACCUMULATORS,
     CIRCLE,
     FILLED,
+    WIDE,
     Panel,
     Shape,
     ShapeType,
@@ -292,8 +294,10 @@ def _emit_less_squares(context: Any, builder: Any, sig: Any, values: Any) -> Cod
 
 
 def circle(v: Vector, rows: Panel) -> Panel:
-    """Return row t plus v times v rotated by t lanes."""
-    return tuple(simd.fma(v, lanes(np.roll(v, -t)), row) for t, row in enumerate(rows))
+    """Return row t plus v times v rotated by t lanes; lose the second half of the last row, which has no new pair."""
+    added = tuple(simd.fma(v, lanes(np.roll(v, -t)), row) for t, row in enumerate(rows))
+    added[-1][LANES // 2 :] = np.nan
+    return added
 
 
 @typing_rule(circle)
@@ -304,10 +308,12 @@ def _type_circle(v: Any, rows: Any) -> Any:
 @lower_builtin(circle, vec8, types.UniTuple)
 def _emit_circle(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     v, rows = values
+    rows = unpack_panel(builder, rows)
     turned = (_shuffle(builder, v, v, [(q + t) % LANES for q in range(LANES)]) for t in range(CIRCLE))
-    return pack_panel(
-        builder, (emit_fma(builder, v, w, row) for w, row in zip(turned, unpack_panel(builder, rows), strict=True))
-    )
+    added = [emit_fma(builder, v, w, row) for w, row in zip(turned, rows, strict=True)]
+    if not WIDE:  # a half that stays as it is takes no instruction, and no register from the others
+        added[-1] = _shuffle(builder, added[-1], rows[-1], [*range(LANES // 2), *range(LANES + LANES // 2, 2 * LANES)])
+    return pack_panel(builder, added)
 
 
 def _shuffle(builder: Any, v: Code, w: Code, order: list[int]) -> Code:
