@@ -11,14 +11,12 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.core.errors import NumbaTypeError
 from numba.core.imputils import lower_constant, lower_getattr_generic
-from numba.core.registry import cpu_target
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import register_model, typeof_impl
 
 from mixtura.kernels._memory import WORD, address
-from mixtura.kernels._vec8 import I64, LANES, VECTORS, Code, Vector, VectorType, single16
+from mixtura.kernels._vec8 import I64, LANES, VECTORS, WIDE, Code, Vector, VectorType, single16
 
-WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]  # a register holds a whole vector
 # Two instructions a cycle, four cycles long, want eight sums at a time: eight of the registers of 512 bits; or, where
 # a vector takes two of only 16 registers of 256 bits, four.
 ACCUMULATORS = 8 if WIDE else 4

@@ -14,6 +14,7 @@ from numba.core.typing.templates import AbstractTemplate, ConcreteTemplate, infe
 from numba.extending import lower_builtin, models, register_model
 from numpy.typing import NDArray
 
+WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]  # 32 registers that hold a vector each
 LANES = 8  # the same on every processor: the order of each sum, so every bit of a result, depends on it
 
 Vector: TypeAlias = NDArray[np.float64]  # for a type checker; compiled it is vec8, else _Lanes
@@ -87,6 +88,25 @@ def typing_rule(word: Callable[..., Any]) -> Callable[[Callable[..., Any]], Call
 def const(x: float) -> Code:
     """Return x in every lane."""
     return ir.Constant(VEC, [float(x)] * LANES)
+
+
+def consts(builder: Any, numbers: tuple[float, ...]) -> list[Code]:
+    """Return each number in every lane: vectors that more than a handful of instructions away are wanted again.
+
+    Where registers are few they are read from a table, by the instructions that use them: left to itself, LLVM spreads
+    each over a register in every round of a loop, and has none left for what changes. A constant table it would see
+    through; of one that is not, and may be replaced when programs are linked, it knows nothing.
+    """
+    if WIDE:
+        return [const(x) for x in numbers]
+    name = "vectors_" + "_".join(float(x).hex() for x in numbers)
+    table = builder.module.globals.get(name)
+    if table is None:
+        kind = ir.ArrayType(VEC, len(numbers))
+        table = ir.GlobalVariable(builder.module, kind, name)
+        table.initializer, table.linkage = ir.Constant(kind, [const(x) for x in numbers]), "linkonce_odr"
+    places = (builder.gep(table, [I32(0), I32(i)], inbounds=True) for i in range(len(numbers)))
+    return [builder.load(place, typ=VEC) for place in places]
 
 
 def iconst(x: int) -> Code:

@@ -44,7 +44,6 @@ from mixtura.kernels._shape import (
     ACCUMULATORS,
     CIRCLE,
     FILLED,
-    WIDE,
     Panel,
     Shape,
     ShapeType,
@@ -55,7 +54,20 @@ from mixtura.kernels._shape import (
     places_of,
     unpack_panel,
 )
-from mixtura.kernels._vec8 import I32, I64, LANES, VECTORS, Code, Vector, emit_fma, emit_splat, lanes, typing_rule, vec8
+from mixtura.kernels._vec8 import (
+    I32,
+    I64,
+    LANES,
+    VECTORS,
+    WIDE,
+    Code,
+    Vector,
+    emit_fma,
+    emit_splat,
+    lanes,
+    typing_rule,
+    vec8,
+)
 
 __all__ = [
     "ACCUMULATORS",
