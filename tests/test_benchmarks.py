@@ -83,14 +83,30 @@ class FixedWorker:
 def test_times_are_compared_only_of_equal_results(comparison):
     case = comparison.Case("full", 1000, 1, 1, 2.0, None)
     workers = {"mixtura": FixedWorker(1e-6, 0.0), "scikit-learn": FixedWorker(3e-6, 0.0)}
-    times = comparison.compare(case, 0.7, workers, rounds=3)
-    assert times == {"mixtura": pytest.approx(1.0), "scikit-learn": pytest.approx(3.0)}
+    times = comparison.compare(case, 0.7, workers, rounds=3, patience=0.0)
+    assert times == {"mixtura": pytest.approx([1.0] * 3), "scikit-learn": pytest.approx([3.0] * 3)}
     line = comparison.summary(case, 0.7, times, dgemm=50.0)
     assert line["ratio"] == {"scikit-learn": pytest.approx(3.0)}
     assert line["reached"]
     workers["scikit-learn"] = FixedWorker(3e-6, 0.1)
     with pytest.raises(RuntimeError, match="the libraries disagree"):
-        comparison.compare(case, 0.7, workers, rounds=1)
+        comparison.compare(case, 0.7, workers, rounds=1, patience=0.0)
+
+
+def test_a_ratio_is_the_median_of_those_of_rounds(comparison):
+    case = comparison.Case("full", 1000, 1, 1, 2.0, None)
+    line = comparison.summary(case, 0.7, {"mixtura": [1.0, 4.0, 2.0], "scikit-learn": [3.0, 16.0, 4.0]}, dgemm=50.0)
+    assert line["ns"] == {"mixtura": 2.0, "scikit-learn": 4.0}
+    assert line["ratio"] == {"scikit-learn": 3.0}
+
+
+def test_rounds_go_on_while_there_is_time(comparison, monkeypatch):
+    monkeypatch.setattr(comparison, "PAUSE", 0.0)
+    case = comparison.Case("full", 1000, 1, 1, 2.0, None)
+    a_round = sum(comparison.UPDATES) * 1.0  # seconds
+    for patience, rounds in ((0.0, 2), (2.5 * a_round, 3), (1e9, comparison.MOST_ROUNDS)):
+        times = comparison.compare(case, 0.7, {"mixtura": FixedWorker(1.0, 0.0)}, rounds=2, patience=patience)
+        assert len(times["mixtura"]) == rounds
 
 
 @pytest.mark.slow
@@ -112,7 +128,7 @@ def test_comparison_runs(comparison, monkeypatch, capsys, tmp_path):
 def test_a_figure_is_reached_against_every_library_that_is_there(comparison, sklearn, onedal, reached):
     case = comparison.Case("full", 1000, 2, 8, 50, 3)
     times = {"mixtura": 1.0, "scikit-learn": sklearn, "oneDAL": onedal}
-    found = {library: ns for library, ns in times.items() if ns is not None}
+    found = {library: [ns] for library, ns in times.items() if ns is not None}
     assert comparison.summary(case, 0.7, found, 100.0)["reached"] is reached
 
 
