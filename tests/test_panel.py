@@ -13,6 +13,7 @@ from mixtura.kernels.panel import (
     Shape,
     circle,
     corner,
+    deal,
     flip,
     less_squares,
     load_panel,
@@ -84,6 +85,13 @@ def symmetric(rows, out):
 @jit
 def transpose(a, out):
     store_panel(SQUARE, out, 0, 0, flip(load_panel(SQUARE, a, 0, 0)))
+
+
+@jit
+def deal_rows(a, out):
+    even, odd = deal(load(a, 0, 0), load(a, 1, 0))
+    store(out, 0, 0, even)
+    store(out, 1, 0, odd)
 
 
 @jit
@@ -163,6 +171,13 @@ def test_flip(function):
     a, out = np.arange(64.0).reshape(8, 8), np.empty((8, 8))
     function(a, out)
     assert np.array_equal(out, a.T)
+
+
+@both(deal_rows)
+def test_deal(function):
+    a, out = np.arange(16.0).reshape(2, 8), np.empty((2, 8))
+    function(a, out)
+    assert np.array_equal(out, a.reshape(8, 2).T)
 
 
 @needs_compiler

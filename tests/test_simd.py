@@ -22,6 +22,7 @@ from mixtura.kernels.simd import (
     hsum,
     lane,
     load,
+    load_across,
     lowest_bit,
     narrow,
     prefetch,
@@ -247,6 +248,11 @@ def copy_3(a, i, j, k, out):
 
 
 @jit
+def copy_across(a, i, out):
+    store(out, 0, load_across(a, i))
+
+
+@jit
 def write(a, i):
     store(a, i, splat(1.0))
 
@@ -301,6 +307,15 @@ def test_index_that_is_no_integer_is_refused():
         read(np.ones(16), 1.0)
 
 
+@pytest.mark.parametrize("function", [copy_across, double(copy_across)], ids=["compiled", "double"])
+def test_a_vector_goes_on_in_the_next_rows(function):
+    a, out = np.arange(30.0).reshape(10, 3), np.empty(8)
+    function(a, 7, out)
+    assert np.array_equal(out, np.arange(21.0, 29.0))
+    with pytest.raises(REFUSED_TYPE if function is copy_across else TypeError, match="want a C-contiguous array"):
+        function(a.ravel(), 0, out)
+
+
 def test_number_is_no_vector():
     with pytest.raises(REFUSED_TYPE, match="store wants a vector of the array's numbers as its last argument"):
         write_number(np.ones(8), 0)
@@ -315,6 +330,8 @@ def test_doubles_check_bounds(i, j):
         store(a, i, j, splat(0.0))
     with pytest.raises(IndexError, match="a vector of 8 values"):
         load(np.ones(7), 0)
+    with pytest.raises(IndexError, match="a vector of 8 values"):
+        load_across(np.ones((5, 3)), 3)
     with pytest.raises(IndexError, match="lane 8"):
         lane(splat(1.0), 8)
 
@@ -322,11 +339,15 @@ def test_doubles_check_bounds(i, j):
 CHECKED = """
 import numpy as np
 from mixtura.kernels._jit import entry_jit
-from mixtura.kernels.simd import hsum, load, splat, store
+from mixtura.kernels.simd import hsum, load, load_across, splat, store
 
 @entry_jit
 def read(a, i, j):
     return hsum(load(a, i, j))
+
+@entry_jit
+def read_across(a, i, j):
+    return hsum(load_across(a, i))
 
 @entry_jit
 def write(a, i, j):
@@ -341,8 +362,9 @@ def read_rows(a, n, j):
 
 a = np.ones((2, 16))
 assert read(a, 1, 8) == 8.0 and write(a.copy(), 1, 8) == 2.0 and read_rows(a.copy(), 2, 8) == 8.0
+assert read_across(a, 1, 0) == 8.0
 outside = [(read, 1, 9), (read, 2, 0), (read, 0, -1), (write, 0, 9), (write, -1, 0), (read_rows, 3, 0)]
-for f, i, j in outside:
+for f, i, j in [*outside, (read_across, 2, 0), (read_across, -1, 0)]:
     try:
         f(a, i, j)
     except IndexError as error:
@@ -352,7 +374,7 @@ for f, i, j in outside:
 
 
 def test_compiled_code_checks_bounds_when_asked():
-    assert run(CHECKED, MIXTURA_CHECK_BOUNDS="1") == ["refused"] * 6
+    assert run(CHECKED, MIXTURA_CHECK_BOUNDS="1") == ["refused"] * 8
 
 
 @needs_compiler

@@ -58,6 +58,13 @@ def typed_index(a: Any, index: tuple[Any, ...]) -> list[Any]:
     return [types.intp] * a.ndim
 
 
+def load_across(a: Array, i: int) -> Vector:
+    """Return eight values of a from the start of the i-th row on, which may go on in the rows after it."""
+    if a.ndim != 2:
+        raise TypeError(_refusal(f"{a.dtype} of shape {a.shape}", (i, 0)))
+    return lanes(window(a.reshape(-1), (i * a.shape[1],)))
+
+
 @typing_rule(load)
 def _type_load(a: Any, *index: Any) -> Any:
     converted = typed_index(a, index)
@@ -90,6 +97,23 @@ def address(
     for i, n in zip(index[1:], shape[1:], strict=True):
         offset = builder.add(builder.mul(offset, n, flags=["nsw"]), i, flags=["nsw"])
     return builder.gep(fields.data, [offset], inbounds=True, source_etype=VECTORS[array_type.dtype].code.element)
+
+
+@typing_rule(load_across)
+def _type_load_across(a: Any, i: Any) -> Any:
+    return signature(VECTORS[a.dtype], a, *typed_index(a, (i, i))[:1])
+
+
+@lower_builtin(load_across, types.Array, types.intp)
+def _emit_load_across(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    array_type, vector = sig.args[0], VECTORS[sig.args[0].dtype].code
+    fields = context.make_array(array_type)(context, builder, values[0])
+    rows, columns = cgutils.unpack_tuple(builder, fields.shape, 2)
+    first = builder.mul(values[1], columns, flags=["nsw"])
+    if CHECK_BOUNDS:
+        _check(context, builder, (first,), [builder.mul(rows, columns)], [LANES])
+    start = builder.gep(fields.data, [first], inbounds=True, source_etype=vector.element)
+    return builder.load(builder.bitcast(start, vector.as_pointer()), align=WORD, typ=vector)
 
 
 def _vector_address(context: Any, builder: Any, array_type: Any, array: Code, index: tuple[Code, ...]) -> Code:

@@ -20,6 +20,7 @@ and reads every coefficient once:
                                        products of two lanes of v, hence one half of a symmetric matrix; of the last row
                                        this holds for the first half, and the second may be anything
 ``flip(rows)``                         the transpose of eight rows of one vector
+``deal(v, w)``                         lanes 0, 2, 4, 6 of v and of w, and the others: the columns of eight rows of two
 =====================================  =====================================================================
 
 How many rows there are depends on the processor; in which order the products of one sum are added does not, and so
@@ -76,6 +77,7 @@ __all__ = [
     "Shape",
     "circle",
     "corner",
+    "deal",
     "flip",
     "less_squares",
     "load_panel",
@@ -354,3 +356,20 @@ def _emit_flip(context: Any, builder: Any, sig: Any, values: Any) -> Code:
         for p, q in pairs:
             rows[p], rows[q] = _shuffle(builder, rows[p], rows[q], lower), _shuffle(builder, rows[p], rows[q], upper)
     return pack_panel(builder, rows)
+
+
+def deal(v: Vector, w: Vector) -> Panel:
+    """Return the lanes of even numbers of two vectors, and those of odd ones."""
+    both = np.concatenate([v, w])
+    return lanes(both[0::2]), lanes(both[1::2])
+
+
+@typing_rule(deal)
+def _type_deal(v: Any, w: Any) -> Any:
+    return signature(types.UniTuple(vec8, 2), vec8, vec8)
+
+
+@lower_builtin(deal, vec8, vec8)
+def _emit_deal(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    v, w = values
+    return pack_panel(builder, (_shuffle(builder, v, w, [*range(odd, 2 * LANES, 2)]) for odd in (0, 1)))

@@ -6,6 +6,7 @@ LLVM splits the eight lanes into what the processor has: two AVX2 registers, one
 =============================  =============================================================================
 ``load(a, i)`` ``(a, i, j)``   eight values of a row, from ``a[i]``, ``a[i, j]`` or ``a[i, j, k]`` on
 ``store(a, i, v)``             the same way back; also ``store(a, i, j, v)`` and ``store(a, i, j, k, v)``
+``load_across(a, i)``           eight values from ``a[i, 0]`` on, where a row is shorter also of the rows after it
 ``splat(x)``                   the number x in every lane
 ``v + w`` ``-`` ``*`` ``/``    lane by lane, and ``-v``; both sides are vectors: write ``splat(2.0) * v``
 ``narrow(v)`` ``widen(v)``      the same numbers as float32, as float64
@@ -50,7 +51,7 @@ from numba.core.typing.templates import signature
 from numba.extending import lower_builtin
 
 from mixtura.kernels._exp_log import exp2, exp2_above_faint, log
-from mixtura.kernels._memory import load, prefetch, store
+from mixtura.kernels._memory import load, load_across, prefetch, store
 from mixtura.kernels._vec8 import (
     I32,
     I64,
@@ -85,6 +86,7 @@ __all__ = [
     "hsum",
     "lane",
     "load",
+    "load_across",
     "log",
     "lowest_bit",
     "narrow",

@@ -16,8 +16,21 @@ import numpy as np
 from mixtura._types import Array, FloatArray
 from mixtura.arena import lined
 from mixtura.kernels._jit import inline_jit, jit
-from mixtura.kernels.panel import Shape, flip, store_panel
-from mixtura.kernels.simd import LANES, exp2_above_faint, fma, load, log, prefetch, select, splat, store, vmax, vsqrt
+from mixtura.kernels.panel import Shape, deal, flip, store_panel
+from mixtura.kernels.simd import (
+    LANES,
+    exp2_above_faint,
+    fma,
+    load,
+    load_across,
+    log,
+    prefetch,
+    select,
+    splat,
+    store,
+    vmax,
+    vsqrt,
+)
 
 # Sizes are numbers of NumPy, not Python: to Numba a literal is a type, for which a function is compiled again.
 TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1 and L2; a multiple of four vectors
@@ -66,7 +79,7 @@ def fill_weights(
     return bool(even and w[0] > 0.0)
 
 
-@jit
+@inline_jit
 def fill(
     x: FloatArray,  # IN (n, d)
     row: int,
@@ -78,12 +91,34 @@ def fill(
 ) -> None:
     """Write z = (x - shift) scale of `count` rows as columns and as rows, so that vectors can run over either.
 
-    Padding repeats the last row, so it is as finite as the data are.
+    Padding repeats the last row, so it is as finite as the data are. What does not apply are loops without a round: in
+    branches references to the arrays would be counted, each time for as long as two rows take.
     """
-    d = x.shape[1]
-    rows, last = x[row : row + count], count - 1
-    whole = d // 8 * 8
-    for j in range(0, whole, 8):
+    rows, d = x[row : row + count], x.shape[1]
+    few = TILE if d <= 2 and count == TILE else ZERO
+    fill_eights(rows, shift, scale, zr, zt)
+    fill_few(rows, few, shift, scale, zt)
+    for j in range(d // 8 * 8, ZERO if few else d):
+        for s in range(count):
+            zt[j, s] = (rows[s, j] - shift[j]) * scale[j]
+        for s in range(count, TILE):
+            zt[j, s] = zt[j, count - 1]
+    for j in range(d // 8 * 8, d if zr.shape[0] else ZERO):
+        for s in range(TILE):
+            zr[d // 8 * TILE + s, j % 8] = zt[j, s]
+
+
+@inline_jit
+def fill_eights(
+    rows: FloatArray,  # IN (count, d)
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    zr: FloatArray,  # OUT (d8 / 8 TILE, 8) or (0, 8)
+    zt: FloatArray,  # OUT (d8, >= TILE)
+) -> None:
+    """Write eight columns at a time, as far as these go."""
+    last = rows.shape[0] - 1
+    for j in range(0, rows.shape[1] // 8 * 8, 8):
         move, by = load(shift, j), load(scale, j)
         for s in range(0, TILE, 8):
             entered = (
@@ -99,14 +134,24 @@ def fill(
             if zr.shape[0]:
                 store_panel(SQUARE, zr, j // 8 * TILE + s, 0, entered)
             store_panel(SQUARE, zt, j, s, flip(entered))
-    for j in range(whole, d):
-        for s in range(count):
-            zt[j, s] = (rows[s, j] - shift[j]) * scale[j]
-        for s in range(count, TILE):
-            zt[j, s] = zt[j, last]
-        if zr.shape[0]:
-            for s in range(TILE):
-                zr[whole // 8 * TILE + s, j - whole] = zt[j, s]
+
+
+@inline_jit
+def fill_few(
+    rows: FloatArray,  # IN (count, d)
+    count: int,
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    zt: FloatArray,  # OUT (d8, >= TILE)
+) -> None:
+    """Write one or two columns of so many rows, of which a vector takes in eight or four."""
+    alone, paired = (count, ZERO) if rows.shape[1] == 1 else (ZERO, count)
+    for s in range(0, alone, 8):
+        store(zt, 0, s, (load_across(rows, s) - splat(shift[0])) * splat(scale[0]))
+    for s in range(0, paired, 8):
+        z, other = deal(load_across(rows, s), load_across(rows, s + 4))
+        store(zt, 0, s, (z - splat(shift[0])) * splat(scale[0]))
+        store(zt, 1, s, (other - splat(shift[1])) * splat(scale[1]))
 
 
 @inline_jit
