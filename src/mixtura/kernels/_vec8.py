@@ -14,7 +14,9 @@ from numba.core.typing.templates import AbstractTemplate, ConcreteTemplate, infe
 from numba.extending import lower_builtin, models, register_model
 from numpy.typing import NDArray
 
-WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]  # 32 registers that hold a vector each
+_TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+WIDE = "+avx512f" in _FEATURES  # 32 registers that hold a vector each
+SCARCE = _TRIPLE.startswith("x86") and not WIDE  # 16 registers for half of a vector each, and operands in memory
 LANES = 8  # the same on every processor: the order of each sum, so every bit of a result, depends on it
 
 Vector: TypeAlias = NDArray[np.float64]  # for a type checker; compiled it is vec8, else _Lanes
@@ -91,13 +93,13 @@ def const(x: float) -> Code:
 
 
 def consts(builder: Any, numbers: tuple[float, ...]) -> list[Code]:
-    """Return each number in every lane: vectors that more than a handful of instructions away are wanted again.
+    """Return each number in every lane, for a loop that wants more of them than there are registers.
 
-    Where registers are few they are read from a table, by the instructions that use them: left to itself, LLVM spreads
-    each over a register in every round of a loop, and has none left for what changes. A constant table it would see
-    through; of one that is not, and may be replaced when programs are linked, it knows nothing.
+    Where registers are scarce, instructions read them from a table: left to itself, LLVM spreads each over a register
+    in every round, and has none left for what changes. It would see through a table of constants; of one that may be
+    written to, and be replaced when programs are linked, it knows nothing.
     """
-    if WIDE:
+    if not SCARCE:
         return [const(x) for x in numbers]
     name = "vectors_" + "_".join(float(x).hex() for x in numbers)
     table = builder.module.globals.get(name)
