@@ -13,8 +13,10 @@ from numba.core.errors import TypingError
 
 from mixtura.kernels import simd
 from mixtura.kernels._jit import CHECK_BOUNDS, inline_jit
+from mixtura.kernels.chosen import append
 from mixtura.kernels.simd import (
     bits_above,
+    count_bits,
     first,
     fma,
     fnma,
@@ -23,7 +25,6 @@ from mixtura.kernels.simd import (
     lane,
     load,
     load_across,
-    lowest_bit,
     narrow,
     prefetch,
     select,
@@ -445,20 +446,36 @@ print(out[0].hex(), sum(kernel.stats.cache_hits.values()))
 @jit
 def compare(x, y, out):
     bits = bits_above(load(x, 0), load(y, 0))
-    out[8] = bits
-    while bits:
-        out[lowest_bit(bits)] = 1
-        bits &= bits - 1
+    out[8], out[9] = bits, count_bits(bits)
+    for q in range(8):
+        out[q] = bits >> q & 1
 
 
 @pytest.mark.parametrize("function", [compare, double(compare)], ids=["compiled", "double"])
 def test_bits_tell_which_lanes_are_above(function):
     x = np.array([1.0, 0.0, -1.0, math.nan, 2.0, math.inf, -math.inf, 5e-324])
     y = np.array([0.0, 0.0, 0.0, 0.0, math.nan, 1e308, 0.0, 0.0])
-    out = np.zeros(9, dtype=np.int64)
+    out = np.zeros(10, dtype=np.int64)
     function(x, y, out)
     assert out[:8].tolist() == [1, 0, 0, 1, 1, 1, 0, 1]
-    assert out[8] == 0b10111001
+    assert out[8:].tolist() == [0b10111001, 5]
+
+
+@jit
+def choose(x, chosen):
+    count = 0
+    for s in range(0, len(x), 8):
+        count = append(bits_above(load(x, s), splat(0.0)), s, chosen, count)
+    chosen[-1] = count
+
+
+def test_rows_are_listed_in_order():
+    x = np.random.default_rng(0).choice([-1.0, 1.0], size=1024)
+    chosen = np.empty(len(x) + 8)
+    choose(x, chosen)
+    rows = np.flatnonzero(x > 0.0)
+    assert chosen[-1] == len(rows)
+    assert np.array_equal(chosen[: len(rows)], rows)
 
 
 @jit

@@ -13,6 +13,7 @@ import numpy as np
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
+from mixtura.kernels.chosen import append
 from mixtura.kernels.panel import (
     ACCUMULATORS,
     CIRCLE,
@@ -29,7 +30,7 @@ from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.screen import bound, promising, screened_log_densities
-from mixtura.kernels.simd import bits_above, fma, hsum, load, lowest_bit, splat, store, vsqrt
+from mixtura.kernels.simd import bits_above, fma, hsum, load, splat, store, vsqrt
 from mixtura.kernels.tile import (
     LOG4_E,
     SKEW,
@@ -84,20 +85,19 @@ def gather(
     k: int,
     least: float,  # root of r from which a row matters
     w: FloatArray,  # IN (TILE,) roots of the weights
+    chosen: FloatArray,  # TMP (TILE + 8,)
     root: FloatArray,  # OUT (TILE,) roots of the rows that matter, and 0 after the last
     rows: FloatArray,  # OUT (d8 / 8 TILE, 8) the rows that matter, and zeros after the last
 ) -> int:
     """Copy the rows that matter to component `k`, in their order; return how many, made even by a row of zeros."""
     count = ZERO
     for s in range(0, TILE, 8):
-        left = bits_above(load(roots, k, s), splat(least) * load(w, s))
-        while left:
-            row = s + lowest_bit(left)
-            root[count] = roots[k, row]
-            for block in range(0, rows.shape[0], TILE):
-                store(rows, block + count, 0, load(zr, block + row, 0))
-            count += 1
-            left &= left - 1
+        count = append(bits_above(load(roots, k, s), splat(least) * load(w, s)), s, chosen, count)
+    for c in range(count):
+        root[c] = roots[k, int(chosen[c])]
+    for block in range(0, rows.shape[0], TILE):
+        for c in range(count):
+            store(rows, block + c, 0, load(zr, block + int(chosen[c]), 0))
     if count < TILE:
         root[count] = 0.0
         for block in range(0, rows.shape[0], TILE):
@@ -222,6 +222,7 @@ def add_moments(
     least: FloatArray,  # IN (k,) roots of r from which a row matters
     w: FloatArray,  # IN (TILE,) roots of the weights
     pivot: FloatArray,  # IN (k, d8)
+    chosen: FloatArray,  # TMP (TILE + 8,)
     root: FloatArray,  # TMP (TILE,)
     rows: FloatArray,  # TMP (d8 / 8 TILE, 8)
     c1: FloatArray,  # IN OUT (k, d8)
@@ -231,7 +232,7 @@ def add_moments(
     for k in range(pivot.shape[0]):
         source, own, count = zr, roots[k], TILE
         if not all_matter(roots, k, least[k], w):
-            source, own, count = rows, root, gather(zr, roots, k, least[k], w, root, rows)
+            source, own, count = rows, root, gather(zr, roots, k, least[k], w, chosen, root, rows)
         add_products(source, own, count, pivot, k, rows, c1, c2)
 
 
@@ -288,10 +289,10 @@ def e_step(
     height_z = d8 // 8 * TILE
     both, zt = room(2 * height_z + APART, VECTOR), room(d8, TILE + SKEW)
     zr, rows = both[:height_z], both[height_z + APART :]
-    tiles, chosen = room(2 * k + 4, TILE), room(TILE + VECTOR, np.int64)
+    tiles, chosen, unsure = room(2 * k + 4, TILE), room(TILE + VECTOR), room(TILE // VECTOR, np.int64)
     joint, bounds, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k :]
     top, density, w, root = lines[0], lines[1], lines[2], lines[3]
-    zc, c0, c1, c2 = room(d8, VECTOR), room(k, VECTOR), room(k, d8), room(k * height(d8), VECTOR)
+    zc, c0, c1, c2 = room(d8 + 1, VECTOR), room(k, VECTOR), room(k, d8), room(k * height(d8), VECTOR)
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
@@ -310,7 +311,7 @@ def e_step(
                     if row == b * BLOCK_ROWS:  # the first tile decides for its block
                         screens = promising(bounds, density, far) < WORTHWHILE * k * TILE
                 if screens:
-                    screened_log_densities(zr, factors, offsets, peaks, far, bounds, density, top, chosen, zc, joint)
+                    screened_log_densities(zr, factors, offsets, far, bounds, density, top, chosen, unsure, zc, joint)
                 else:
                     log_densities(QUAD, zt, factors, offsets, peaks, ahead, joint)
                 softmax(joint, top, density)
@@ -319,7 +320,7 @@ def e_step(
                 normalize_roots(joint, density, w, c0)
                 for s in range(0, TILE, 8):
                     store(w, s, vsqrt(load(w, s)))
-                add_moments(zr, joint, least, w, pivot, root, rows, c1, c2)
+                add_moments(zr, joint, least, w, pivot, chosen, root, rows, c1, c2)
             mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             for i in range(k):

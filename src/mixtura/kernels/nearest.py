@@ -13,11 +13,11 @@ import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
+from mixtura.kernels.chosen import append
 from mixtura.kernels.contest import STANDING, contest
 from mixtura.kernels.panel import ACCUMULATORS, Shape, flip, load_strip, outer, spread, store_panel
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows
-from mixtura.kernels.screen import append
 from mixtura.kernels.simd import (
     LANES,
     bits_above,
@@ -72,7 +72,7 @@ class Work(NamedTuple):
     columns: Array  # (d8, TILE + SKEW) float32
     squares: Array  # (TILE,) float32, of the norm of each row
     places: Array  # (3, TILE) float32, the largest and the second largest score of each row, and whose the largest is
-    chosen: IntArray  # (TILE + 8,) rows, and anything
+    chosen: FloatArray  # (TILE + 8,) rows, and anything after them
     few: FloatArray  # (d8, 8) columns of eight rows
     found: FloatArray  # (3, 8) their places
     nobody: FloatArray  # (3,)
@@ -90,7 +90,7 @@ def workspace(known: Known) -> Work:
         room(d8, TILE + SKEW, np.float32),
         room(TILE, np.float32),
         room(APART + STANDING, TILE, np.float32)[APART:],
-        room(TILE + VECTOR, np.int64),
+        room(TILE + VECTOR),
         room(d8, VECTOR),
         room(STANDING, VECTOR),
         nobody,
@@ -152,7 +152,7 @@ def compare(columns: Array, known: Known, d: int, places: Array) -> None:
 
 
 @jit
-def choose_doubtful(squares: Array, places: Array, d: int, chosen: IntArray) -> int:
+def choose_doubtful(squares: Array, places: Array, d: int, chosen: FloatArray) -> int:
     """Write which rows' two best are not told apart; return how many."""
     count, doubt, tiny = ZERO, splat(DOUBT * SINGLE(d + 6)), splat(TINY)
     for s in range(0, TILE, 8):
@@ -170,14 +170,14 @@ def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
     for c in range(0, count, 8):
         for j in range(0, centers.shape[1], 8):
             rows = (
-                gap(tile, chosen[c] * d, frame, origin, j),
-                gap(tile, chosen[c + 1] * d, frame, origin, j),
-                gap(tile, chosen[c + 2] * d, frame, origin, j),
-                gap(tile, chosen[c + 3] * d, frame, origin, j),
-                gap(tile, chosen[c + 4] * d, frame, origin, j),
-                gap(tile, chosen[c + 5] * d, frame, origin, j),
-                gap(tile, chosen[c + 6] * d, frame, origin, j),
-                gap(tile, chosen[c + 7] * d, frame, origin, j),
+                gap(tile, int(chosen[c]) * d, frame, origin, j),
+                gap(tile, int(chosen[c + 1]) * d, frame, origin, j),
+                gap(tile, int(chosen[c + 2]) * d, frame, origin, j),
+                gap(tile, int(chosen[c + 3]) * d, frame, origin, j),
+                gap(tile, int(chosen[c + 4]) * d, frame, origin, j),
+                gap(tile, int(chosen[c + 5]) * d, frame, origin, j),
+                gap(tile, int(chosen[c + 6]) * d, frame, origin, j),
+                gap(tile, int(chosen[c + 7]) * d, frame, origin, j),
             )
             store_panel(SQUARE, few, j, 0, flip(rows))
         for j in range(d):
@@ -194,7 +194,7 @@ def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
             standing = contest((v0, v1, v2, v3), work.names, k, standing)
         store_panel(PLACE, found, 0, 0, standing)
         for q in range(min(8, count - c)):
-            work.places[2, chosen[c + q]] = found[2, q]
+            work.places[2, int(chosen[c + q])] = found[2, q]
 
 
 @jit

@@ -11,8 +11,9 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import jit
-from mixtura.kernels.panel import Shape, flip, less_squares, spread_strip, store_panel, store_strip
-from mixtura.kernels.simd import bits_above, load, lowest_bit, splat, store
+from mixtura.kernels.chosen import append
+from mixtura.kernels.panel import Shape, flip, less_squares, load_strip, spread_strip, store_panel, store_strip
+from mixtura.kernels.simd import bits_above, count_bits, load, splat, store
 from mixtura.kernels.tile import LN4, SQUARE, TILE, ZERO, fetch, largest, part
 from mixtura.kernels.whiten import QUAD, whitened
 
@@ -57,37 +58,41 @@ def bound(
 @jit
 def complete(
     zr: FloatArray,  # IN (d8 / 8 TILE, 8)
-    factor: FloatArray,  # IN (height, rows)
-    offset: FloatArray,  # IN (dp,)
-    peak: float,
-    chosen: IntArray,  # IN (TILE + 8,) rows of the tile, and zeros
-    count: int,
-    zc: FloatArray,  # TMP (d8, 8)
-    joint: FloatArray,  # OUT (k, TILE)
+    factors: FloatArray,  # IN (k, height, rows)
+    offsets: FloatArray,  # IN (k, dp)
+    bounds: FloatArray,  # IN (k, TILE)
     k: int,
+    chosen: FloatArray,  # IN (TILE + 8,) rows of the tile
+    count: int,
+    zc: FloatArray,  # TMP (d8 + 1, 8)
+    joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
-    """Write the log-densities of the chosen rows, eight at a time."""
+    """Write the log-densities of the chosen rows under component `k`, eight at a time, from their bounds."""
+    factor, offset, last = factors[k], offsets[k], zc.shape[0] - 1
+    begin = screened_columns(offset.shape[0])
     for c in range(0, count, 8):
-        for j in range(0, zc.shape[0], 8):
+        for j in range(0, last, 8):
             block = j // 8 * TILE
             rows = (
-                load(zr, block + chosen[c], 0),
-                load(zr, block + chosen[c + 1], 0),
-                load(zr, block + chosen[c + 2], 0),
-                load(zr, block + chosen[c + 3], 0),
-                load(zr, block + chosen[c + 4], 0),
-                load(zr, block + chosen[c + 5], 0),
-                load(zr, block + chosen[c + 6], 0),
-                load(zr, block + chosen[c + 7], 0),
+                load(zr, block + int(chosen[c]), 0),
+                load(zr, block + int(chosen[c + 1]), 0),
+                load(zr, block + int(chosen[c + 2]), 0),
+                load(zr, block + int(chosen[c + 3]), 0),
+                load(zr, block + int(chosen[c + 4]), 0),
+                load(zr, block + int(chosen[c + 5]), 0),
+                load(zr, block + int(chosen[c + 6]), 0),
+                load(zr, block + int(chosen[c + 7]), 0),
             )
             store_panel(SQUARE, zc, j, 0, flip(rows))
-        at, left = ZERO, spread_strip(ONE, peak)
-        for i in range(0, offset.shape[0], ONE.rows):
+        for q in range(8):
+            zc[last, q] = bounds[k, int(chosen[c + q])]
+        at, left = begin * (begin + ONE.rows) // (2 * ONE.rows), load_strip(ONE, zc, last, 0)
+        for i in range(begin, offset.shape[0], ONE.rows):
             left = less_squares(whitened(ONE, factor, at, offset, zc, i, ZERO), left)
             at += i + ONE.rows
-        store_strip(zc, 0, 0, left)
+        store_strip(zc, last, 0, left)
         for q in range(min(8, count - c)):
-            joint[k, chosen[c + q]] = zc[0, q]
+            joint[k, int(chosen[c + q])] = zc[last, q]
 
 
 @jit
@@ -100,10 +105,7 @@ def promising(
     count = 0
     for k in range(bounds.shape[0]):
         for s in range(0, TILE, 8):
-            bits = bits_above(load(bounds, k, s), load(guess, s) + splat(least[k]))
-            while bits:
-                count += 1
-                bits &= bits - 1
+            count += count_bits(bits_above(load(bounds, k, s), load(guess, s) + splat(least[k])))
     return count
 
 
@@ -112,24 +114,28 @@ def screened_log_densities(
     zr: FloatArray,  # IN (d8 / 8 TILE, 8)
     factors: FloatArray,  # IN (k, height, rows)
     offsets: FloatArray,  # IN (k, dp)
-    peaks: FloatArray,  # IN (k,)
     least: FloatArray,  # IN (k,) how far below the row's largest a log-density may be and still matter
     bounds: FloatArray,  # IN (k, TILE)
     guess: FloatArray,  # IN (TILE,)
     top: FloatArray,  # TMP (TILE,)
-    chosen: IntArray,  # TMP (TILE + 8,)
-    zc: FloatArray,  # TMP (d8, 8)
+    chosen: FloatArray,  # TMP (TILE + 8,)
+    unsure: IntArray,  # TMP (TILE / 8,)
+    zc: FloatArray,  # TMP (d8 + 1, 8)
     joint: FloatArray,  # OUT (k, TILE)
 ) -> None:
     """Write peak - |L z - L mu|^2 where that can matter, else -inf.
 
-    First what matters if the largest log-density of a row is as large as guessed, then what else matters now that
-    it is known. A NaN among the bounds is completed, so none is lost.
+    First what matters if the largest log-density of a row is as large as guessed, then, if it is less, what else
+    matters now that it is known. A NaN among the bounds is completed, so none is lost.
     """
+    vectors = ZERO
+    for s in range(0, TILE, 8):
+        unsure[vectors] = s
+        vectors += 1
     for known in range(2):
         for k in range(factors.shape[0]):
             count, reach = ZERO, splat(least[k])
-            for s in range(0, TILE, 8):
+            for s in unsure[:vectors]:
                 v = load(bounds, k, s)
                 bits = bits_above(v, load(guess, s) + reach)
                 if known:
@@ -137,16 +143,11 @@ def screened_log_densities(
                 else:
                     store(joint, k, s, splat(-np.inf))
                 count = append(bits, s, chosen, count)
-            complete(zr, factors[k], offsets[k], peaks[k], chosen, count, zc, joint, k)
+            if count:
+                complete(zr, factors, offsets, bounds, k, chosen, count, zc, joint)
+        vectors = ZERO
         for s in range(0, TILE, 8):
             store(top, s, largest(joint, s))
-
-
-@jit
-def append(bits: int, s: int, chosen: IntArray, count: int) -> int:
-    """Append the rows from `s` on whose bits are set; return how many there are now."""
-    while bits:
-        chosen[count] = s + lowest_bit(bits)
-        count += 1
-        bits &= bits - 1
-    return count
+            if bits_above(load(guess, s), load(top, s)):
+                unsure[vectors] = s
+                vectors += 1

@@ -23,7 +23,7 @@ LLVM splits the eight lanes into what the processor has: two AVX2 registers, one
 ``select(mask, a, b)``         a where the mask is not 0.0, else b
 ``prefetch(a, i, j)``          asks for the cache line of ``a[i, j]``, which may lie outside: nothing happens then
 ``bits_above(a, b)``           an integer whose bit q tells whether a > b in lane q, or either is NaN
-``lowest_bit(n)``              the number of the lowest bit of an integer that is not 0
+``count_bits(n)``              how many bits of an integer are set
 =============================  =============================================================================
 
 Each word is an ordinary function of NumPy arrays of eight float64, its *double*, followed by the LLVM code to
@@ -76,6 +76,7 @@ __all__ = [
     "LANES",
     "Vector",
     "bits_above",
+    "count_bits",
     "exp2",
     "exp2_above_faint",
     "first",
@@ -88,7 +89,6 @@ __all__ = [
     "load",
     "load_across",
     "log",
-    "lowest_bit",
     "narrow",
     "prefetch",
     "select",
@@ -274,11 +274,11 @@ def _emit_bits_above(builder: Any, a: Code, b: Code) -> Code:
     return builder.zext(builder.bitcast(above, ir.IntType(LANES)), I64)
 
 
-def lowest_bit(n: int) -> int:
-    """Return the number of the lowest bit of an integer that is not 0."""
-    return (n & -n).bit_length() - 1
+def count_bits(n: int) -> int:
+    """Return how many bits of an integer are set."""
+    return int(n).bit_count()
 
 
-@compiled(lowest_bit, types.intp, types.intp)
-def _emit_lowest_bit(builder: Any, n: Code) -> Code:
-    return builder.cttz(n, ir.IntType(1)(1))
+@compiled(count_bits, types.intp, types.intp)
+def _emit_count_bits(builder: Any, n: Code) -> Code:
+    return builder.ctpop(n)
