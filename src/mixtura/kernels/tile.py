@@ -164,8 +164,8 @@ def fetch(ahead: FloatArray, at: int, size: int) -> int:
 
 @inline_jit
 def part(ahead: FloatArray, parts: int) -> int:
-    """Return how many values to fetch at a time, in so many parts; none of short rows, which processors foresee."""
-    lines = ahead.size // VECTOR if ahead.shape[1] >= VECTOR else ZERO
+    """Return how many values to fetch at a time, in so many parts."""
+    lines = ahead.size // VECTOR
     return int((lines + parts - 1) // parts * VECTOR)
 
 
