@@ -47,8 +47,9 @@ def log_densities(
     for k in range(factors.shape[0]):
         factor, offset = factors[k], offsets[k]
         for s in range(0, TILE, shape.width):
-            at, left = ZERO, spread_strip(shape, peaks[k])
-            for i in range(0, offset.shape[0], shape.rows):
+            y = corner(shape, factor, ZERO, zt, ZERO, s, spread(shape, offset, ZERO))  # nothing is left of it: no loop
+            at, left = ZERO + shape.rows, less_squares(y, spread_strip(shape, peaks[k]))
+            for i in range(ZERO + shape.rows, offset.shape[0], shape.rows):
                 left = less_squares(whitened(shape, factor, at, offset, zt, i, s), left)
                 at += i + shape.rows
             fetched = fetch(ahead, fetched, size)
