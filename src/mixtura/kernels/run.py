@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,14 +76,14 @@ class _Cut:
     ----------
     starts : (m + 1,) array
         The first block of each subtree, and the end.
-    joins : list of pairs
-        Which subtree takes in which.
+    joins : list of pairs of slices
+        Which subtrees take in which, in order; many at once, since NumPy's calls take longer than the sums.
     joined : list of (node, number)
         What is left then, and in the place of which subtree.
     """
 
     starts: IntArray
-    joins: list[tuple[int, int]]
+    joins: list[tuple[slice, slice]]
     joined: list[tuple[Node, int]]
 
 
@@ -90,7 +91,7 @@ class _Cut:
 def _cut(first: int, blocks: int, level: int) -> _Cut:
     """Cut blocks into subtrees of at most this level."""
     starts: list[int] = []
-    joins: list[tuple[int, int]] = []
+    joins: dict[int, list[tuple[int, int]]] = defaultdict(list)
     joined: list[tuple[Node, int]] = []
     at, end = first, first + blocks
     while at < end:
@@ -102,10 +103,23 @@ def _cut(first: int, blocks: int, level: int) -> _Cut:
         at += 1 << height
         while joined and index % 2 and joined[-1][0] == (height, index - 1):
             left = joined.pop()[1]
-            joins.append((left, number))
+            joins[height].append((left, number))
             height, index, number = height + 1, index // 2, left
         joined.append(((height, index), number))
-    return _Cut(np.array([*starts, blocks]), joins, joined)
+    runs = [run for height in sorted(joins) for run in _runs(joins[height])]
+    return _Cut(np.array([*starts, blocks]), runs, joined)
+
+
+def _runs(pairs: list[tuple[int, int]]) -> Iterator[tuple[slice, slice]]:
+    """Yield pairs of numbers, all as far apart, as slices of those that follow each other at one distance."""
+    while pairs:
+        (left, right), count = pairs[0], 1
+        step = pairs[1][0] - left if len(pairs) > 1 else 1
+        while count < len(pairs) and pairs[count] == (left + count * step, right + count * step):
+            count += 1
+        last = (count - 1) * step + 1
+        yield slice(left, left + last, step), slice(right, right + last, step)
+        pairs = pairs[count:]
 
 
 def map_rows(
