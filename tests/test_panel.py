@@ -16,6 +16,7 @@ from mixtura.kernels.panel import (
     deal,
     flip,
     less_squares,
+    load_listed,
     load_panel,
     load_strip,
     outer,
@@ -95,6 +96,11 @@ def deal_rows(a, out):
 
 
 @jit
+def by_list(a, listed, out):
+    store_panel(SQUARE, out, 0, 0, load_listed(a, 2, listed, 1))
+
+
+@jit
 def by_diagonals(v, rows, out):
     store(out, 0, turned(load(v, 0), load_panel(SQUARE, rows, 0, 0)))
 
@@ -156,6 +162,17 @@ def test_a_circle_has_all_products_of_two_lanes(function):
     for t, q in places:
         assert out[t, q] == pytest.approx(1.0 + expected[q, (q + t) % 8], rel=1e-13)
     assert len(places) == len({frozenset((q, (q + t) % 8)) for t, q in places}) == 36  # each pair once
+
+
+@both(by_list)
+def test_listed_rows(function):
+    a, listed, out = (
+        np.arange(80.0).reshape(10, 8),
+        np.array([9.0, 7.0, 0.0, 3.0, 3.0, 1.0, 6.0, 2.0, 5.0]),
+        np.empty((8, 8)),
+    )
+    function(a, listed, out)
+    assert np.array_equal(out, a[2 + listed[1:].astype(int)])
 
 
 @both(by_diagonals)

@@ -207,9 +207,11 @@ def add_products(
     for i in range(0, rows.shape[0], TILE):
         diagonal = at + i // TILE * 8
         centre_block(zr, i, root, count, pivot, k, rows, c1, squares, diagonal)
-        paired = i - i % (2 * TILE) if ROOMY else ZERO
-        for j in range(0, paired, 2 * TILE):
-            add_two_squares(rows, count, i, j, squares, at + j // TILE * 8)
+        paired = ZERO
+        if ROOMY:
+            paired = i - i % (2 * TILE)
+            for j in range(0, paired, 2 * TILE):
+                add_two_squares(rows, count, i, j, squares, at + j // TILE * 8)
         for j in range(paired, i, TILE):
             add_square(rows, count, i, j, squares, at + j // TILE * 8)
         at = diagonal + CIRCLE

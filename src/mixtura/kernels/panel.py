@@ -12,6 +12,7 @@ and reads every coefficient once:
 ``store_strip(a, i, j, strip)``        the same way back
 ``load_panel(shape, a, i, j)``         row p is the strip from ``a[i + p, j]`` on
 ``store_panel(shape, a, i, j, rows)``  the same way back
+``load_listed(a, i, listed, c)``       eight rows of one vector: row p is that from ``a[i + listed[c + p], 0]`` on
 ``outer(a, s, i, strip, rows)``        row p is ``rows[p] + a[s, i + p] * strip``, each rounded once
 ``corner(shape, a, s, b, i, j, rows)`` ``outer`` for rows s, s + 1, ... of a and the strips of rows i, i + 1, ... of b,
                                        where this part of a is upper triangular: zeros below cost nothing
@@ -80,6 +81,7 @@ __all__ = [
     "deal",
     "flip",
     "less_squares",
+    "load_listed",
     "load_panel",
     "load_strip",
     "outer",
@@ -148,6 +150,26 @@ def _type_load_panel(shape: Any, a: Any, i: Any, j: Any) -> Any:
 @lower_builtin(load_panel, ShapeType, types.Array, types.intp, types.intp)
 def _emit_load_panel(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     places = places_of(context, builder, sig.args[1], values[1:], sig.args[0].shape)
+    return pack_panel(builder, (builder.load(place, align=WORD, typ=place.type.pointee) for place in places))
+
+
+def load_listed(a: Array, i: int, listed: Array, c: int) -> Panel:
+    """Return the first vectors of the rows whose numbers are i plus each of eight that are listed from the c-th on."""
+    return tuple(simd.load(a, i + int(number), 0) for number in window(listed, (c,)))
+
+
+@typing_rule(load_listed)
+def _type_load_listed(a: Any, i: Any, listed: Any, c: Any) -> Any:
+    row, place = typed_index(a, (i, i))[:1], typed_index(listed, (c,))
+    return signature(types.UniTuple(VECTORS[a.dtype], LANES), a, *row, listed, *place)
+
+
+@lower_builtin(load_listed, types.Array, types.intp, types.Array, types.intp)
+def _emit_load_listed(context: Any, builder: Any, sig: Any, values: Any) -> Code:
+    array, i, listed, c = values
+    numbers = numbers_of(context, builder, sig.args[2], listed, [c], LANES)
+    rows = (builder.add(i, builder.fptosi(number, I64), flags=["nsw"]) for number in numbers)
+    places = (places_of(context, builder, sig.args[0], (array, row, I64(0)), Shape(1, 1))[0] for row in rows)
     return pack_panel(builder, (builder.load(place, align=WORD, typ=place.type.pointee) for place in places))
 
 

@@ -12,7 +12,16 @@ import numpy as np
 from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import jit
 from mixtura.kernels.chosen import append
-from mixtura.kernels.panel import Shape, flip, less_squares, load_strip, spread_strip, store_panel, store_strip
+from mixtura.kernels.panel import (
+    Shape,
+    flip,
+    less_squares,
+    load_listed,
+    load_strip,
+    spread_strip,
+    store_panel,
+    store_strip,
+)
 from mixtura.kernels.simd import bits_above, count_bits, load, splat, store
 from mixtura.kernels.tile import LN4, SQUARE, TILE, ZERO, fetch, largest, part
 from mixtura.kernels.whiten import QUAD, whitened
@@ -72,18 +81,7 @@ def complete(
     begin = screened_columns(offset.shape[0])
     for c in range(0, count, 8):
         for j in range(0, last, 8):
-            block = j // 8 * TILE
-            rows = (
-                load(zr, block + int(chosen[c]), 0),
-                load(zr, block + int(chosen[c + 1]), 0),
-                load(zr, block + int(chosen[c + 2]), 0),
-                load(zr, block + int(chosen[c + 3]), 0),
-                load(zr, block + int(chosen[c + 4]), 0),
-                load(zr, block + int(chosen[c + 5]), 0),
-                load(zr, block + int(chosen[c + 6]), 0),
-                load(zr, block + int(chosen[c + 7]), 0),
-            )
-            store_panel(SQUARE, zc, j, 0, flip(rows))
+            store_panel(SQUARE, zc, j, 0, flip(load_listed(zr, j // 8 * TILE, chosen, c)))
         for q in range(8):
             zc[last, q] = bounds[k, int(chosen[c + q])]
         at, left = begin * (begin + ONE.rows) // (2 * ONE.rows), load_strip(ONE, zc, last, 0)
