@@ -4,8 +4,9 @@
 
 Each library has a process of its own; they take turns, so that a busy machine slows all of them down. A time is what
 the updates between a short and a long fit took, divided by rows, components and the updates that were made; start,
-checks and imports cancel. A ratio is the median of those of single rounds, since other tenants come and go between
-rounds. Before times are compared, all libraries must have come to the same log-likelihood.
+checks and imports cancel. Rounds go through all cases, and a ratio is the median of those of single rounds: so other
+tenants of the machine, who come and go, meet one round of a case and not all. Before times are compared, all libraries
+must have come to the same log-likelihood.
 
 oneDAL is `daal4py`, from the package scikit-learn-intelex; a library that is not installed is left out, by name.
 """
@@ -124,16 +125,16 @@ FITS = {"mixtura": fit_mixtura, "scikit-learn": fit_sklearn, "oneDAL": fit_oneda
 
 
 def serve(connection, library):
-    """Answer requests for fits; the rows of the last case are kept."""
+    """Answer requests for fits; the rows of each case are kept."""
     warnings.simplefilter("ignore")  # not converged: that is the point
-    wanted, x, options = None, None, None
+    kept = {}
     while (request := connection.recv()) is not None:
         case, separation, updates = request
-        if wanted != (case, separation):
-            wanted, x = (case, separation), clusters(case.n, case.d, case.k, separation=separation)
-            options = start(x, case.k, case.covariance)
-            FITS[library](x, options, 1)  # compiles
-        connection.send(FITS[library](x, options, updates))
+        if (case, separation) not in kept:
+            x = clusters(case.n, case.d, case.k, separation=separation)
+            kept[case, separation] = x, start(x, case.k, case.covariance)
+            FITS[library](*kept[case, separation], 1)  # compiles
+        connection.send(FITS[library](*kept[case, separation], updates))
 
 
 class Worker:
@@ -173,29 +174,75 @@ def log_likelihood(x, parameters, covariance):
     return float((top + np.log(np.exp(joint - top[:, None]).sum(axis=1))).mean() - d / 2 * np.log(2 * np.pi))
 
 
-def compare(case, separation, workers, rounds, patience):
-    """Return ns per row, component and update of each library in each round; they have to agree on the result.
+class Trial:
+    """A case at a separation, and what its rounds have found so far.
 
-    After `rounds` more follow, up to `MOST_ROUNDS`, as long as all together took less than `patience` seconds.
+    Attributes
+    ----------
+    times : dict
+        By library: ns per row, component and update, in each round.
+    share : list
+        Of the rate of dgemm, in each round; empty where few columns make no use of such products.
+    seconds : float
+        What the fits took.
     """
-    times = {library: [] for library in workers}
-    ends, spent, done = {}, 0.0, 0
-    while done < rounds or (spent < patience and done < MOST_ROUNDS):
-        for library, worker in workers.items():
+
+    def __init__(self, case, separation, workers):
+        self.case, self.separation = case, separation
+        self.workers = {name: worker for name, worker in workers.items() if name != "oneDAL" or case.onedal}
+        self.times = {library: [] for library in self.workers}
+        self.share, self.seconds = [], 0.0
+        self._ends = {}
+
+    def turn(self):
+        """Let each library fit once more."""
+        for library, worker in self.workers.items():
             time.sleep(PAUSE)
-            short, long = (worker.fit(case, separation, updates) for updates in UPDATES)
+            short, long = (worker.fit(self.case, self.separation, updates) for updates in UPDATES)
             if long[1] <= short[1]:
-                raise RuntimeError(f"{case.name}: {library} stopped after {long[1]} updates; there is nothing to time")
-            times[library].append((long[0] - short[0]) / (long[1] - short[1]) / case.n / case.k * 1e9)
-            ends[library] = long[2]
-            spent += PAUSE + short[0] + long[0]
-        done += 1
-    x = clusters(case.n, case.d, case.k, separation=separation)[:50_000]
-    found = {library: log_likelihood(x, end, case.covariance) for library, end in ends.items()}
-    low, high = min(found.values()), max(found.values())
-    if high - low > SAME * abs(high):
-        raise RuntimeError(f"{case.name} at separation {separation}: the libraries disagree: {found}")
-    return times
+                raise RuntimeError(
+                    f"{self.case.name}: {library} stopped after {long[1]} updates; there is nothing to time"
+                )
+            time_of_all = (long[0] - short[0]) / (long[1] - short[1])
+            self.times[library].append(time_of_all / self.case.n / self.case.k * 1e9)
+            self._ends[library] = long[2]
+            self.seconds += PAUSE + short[0] + long[0]
+        if self.case.is_wide:
+            self.share.append(2 * self.case.d * (self.case.d + 1) / self.times["mixtura"][-1] / dgemm_rate(rounds=3))
+
+    def agree(self):
+        """Raise an error unless all libraries have come to the same log-likelihood."""
+        x = clusters(self.case.n, self.case.d, self.case.k, separation=self.separation)[:50_000]
+        found = {library: log_likelihood(x, end, self.case.covariance) for library, end in self._ends.items()}
+        low, high = min(found.values()), max(found.values())
+        if high - low > SAME * abs(high):
+            raise RuntimeError(f"{self.case.name} at separation {self.separation}: the libraries disagree: {found}")
+
+    def line(self):
+        """Return a line of the table, as a dictionary."""
+        ours, others = self.times["mixtura"], [library for library in self.times if library != "mixtura"]
+        line = {"case": self.case.name, "n": self.case.n, "separation": self.separation, "rounds": len(ours)}
+        line["ns"] = {library: statistics.median(values) for library, values in self.times.items()}
+        line["ratio"] = {
+            library: statistics.median(b / a for a, b in zip(ours, self.times[library], strict=True))
+            for library in others
+        }
+        line["least"] = {library: self.case.least(library, self.separation) for library in others}
+        line["reached"] = all(ratio >= (line["least"][library] or 0) for library, ratio in line["ratio"].items())
+        if self.share:
+            line["share_of_dgemm"] = statistics.median(self.share)
+        return line
+
+
+def compare(trials, rounds, patience):
+    """Give each trial so many rounds, up to `MOST_ROUNDS` while its fits took less than `patience` seconds."""
+    for done in range(MOST_ROUNDS):
+        left = [trial for trial in trials if done < rounds or trial.seconds < patience]
+        for trial in left:
+            print(f"round {done + 1}, {trial.case.name} at {trial.separation:g} {'':20}", end="\r", file=sys.stderr)
+            trial.turn()
+            if done == 0:
+                trial.agree()
 
 
 def dgemm_rate(n=2000, rounds=9):
@@ -215,22 +262,6 @@ def processor():
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def summary(case, separation, times, dgemm):
-    """Return one line of the table, as a dictionary."""
-    ours, others = times["mixtura"], {library: theirs for library, theirs in times.items() if library != "mixtura"}
-    line = {"case": case.name, "n": case.n, "separation": separation, "rounds": len(ours)}
-    line["ns"] = {library: statistics.median(values) for library, values in times.items()}
-    line["ratio"] = {
-        library: statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-        for library, theirs in others.items()
-    }
-    line["least"] = {library: case.least(library, separation) for library in line["ratio"]}
-    line["reached"] = all(ratio >= (line["least"][library] or 0) for library, ratio in line["ratio"].items())
-    if case.is_wide:
-        line["share_of_dgemm"] = 2 * case.d * (case.d + 1) / line["ns"]["mixtura"] / dgemm
-    return line
 
 
 def row(line):
@@ -261,21 +292,18 @@ def main(arguments=None):
 
     dgemm = dgemm_rate()
     machine = {"processor": processor(), "cores": os.cpu_count(), "dgemm": dgemm}
+    workers = {library: Worker(library) for library in LIBRARIES if library not in options.without}
+    separations = (0.7,) if options.quick else SEPARATIONS
+    trials = [Trial(case, separation, workers) for case in cases for separation in separations]
+    compare(trials, *((1, 6.0) if options.quick else (3, 20.0)))
+    for worker in workers.values():
+        worker.stop()
+    lines = [trial.line() for trial in trials]
     print(f"{machine['processor']}, {machine['cores']} cores, dgemm {dgemm:.0f} GFLOP/s\n")
     print("| case | separation | ns per row and component | x scikit-learn | x oneDAL | share of dgemm | reached |")
     print("|---|---|---|---|---|---|---|")
-    workers = {library: Worker(library) for library in LIBRARIES if library not in options.without}
-    lines = []
-    for case in cases:
-        able = {name: worker for name, worker in workers.items() if name != "oneDAL" or case.onedal}
-        for separation in (0.7,) if options.quick else SEPARATIONS:
-            times = compare(case, separation, able, *((1, 6.0) if options.quick else (3, 20.0)))
-            if case.is_wide:
-                dgemm = dgemm_rate()  # as near to the fits as can be: other tenants come and go
-            lines.append(summary(case, separation, times, dgemm))
-            print(row(lines[-1]), flush=True)
-    for worker in workers.values():
-        worker.stop()
+    for line in lines:
+        print(row(line))
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "lines": lines}, indent=2) + "\n")
     return 0 if all(line["reached"] for line in lines) else 1

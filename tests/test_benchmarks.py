@@ -80,33 +80,40 @@ class FixedWorker:
         return self.seconds * updates, updates, self.parameters
 
 
-def test_times_are_compared_only_of_equal_results(comparison):
-    case = comparison.Case("full", 1000, 1, 1, 2.0, None)
-    workers = {"mixtura": FixedWorker(1e-6, 0.0), "scikit-learn": FixedWorker(3e-6, 0.0)}
-    times = comparison.compare(case, 0.7, workers, rounds=3, patience=0.0)
-    assert times == {"mixtura": pytest.approx([1.0] * 3), "scikit-learn": pytest.approx([3.0] * 3)}
-    line = comparison.summary(case, 0.7, times, dgemm=50.0)
-    assert line["ratio"] == {"scikit-learn": pytest.approx(3.0)}
-    assert line["reached"]
-    workers["scikit-learn"] = FixedWorker(3e-6, 0.1)
-    with pytest.raises(RuntimeError, match="the libraries disagree"):
-        comparison.compare(case, 0.7, workers, rounds=1, patience=0.0)
-
-
-def test_a_ratio_is_the_median_of_those_of_rounds(comparison):
-    case = comparison.Case("full", 1000, 1, 1, 2.0, None)
-    line = comparison.summary(case, 0.7, {"mixtura": [1.0, 4.0, 2.0], "scikit-learn": [3.0, 16.0, 4.0]}, dgemm=50.0)
-    assert line["ns"] == {"mixtura": 2.0, "scikit-learn": 4.0}
-    assert line["ratio"] == {"scikit-learn": 3.0}
-
-
-def test_rounds_go_on_while_there_is_time(comparison, monkeypatch):
+@pytest.fixture
+def trial(comparison, monkeypatch):
+    """Make a trial of scikit-learn, three times as slow and with this mean, beside ours."""
     monkeypatch.setattr(comparison, "PAUSE", 0.0)
-    case = comparison.Case("full", 1000, 1, 1, 2.0, None)
-    a_round = sum(comparison.UPDATES) * 1.0  # seconds
-    for patience, rounds in ((0.0, 2), (2.5 * a_round, 3), (1e9, comparison.MOST_ROUNDS)):
-        times = comparison.compare(case, 0.7, {"mixtura": FixedWorker(1.0, 0.0)}, rounds=2, patience=patience)
-        assert len(times["mixtura"]) == rounds
+
+    def make(mean=0.0):
+        workers = {"mixtura": FixedWorker(1e-6, 0.0), "scikit-learn": FixedWorker(3e-6, mean)}
+        return comparison.Trial(comparison.Case("full", 1000, 1, 1, 2.0, None), 0.7, workers)
+
+    return make
+
+
+def test_times_are_compared_only_of_equal_results(comparison, trial):
+    same = trial()
+    comparison.compare([same], rounds=3, patience=0.0)
+    assert same.times == {"mixtura": pytest.approx([1.0] * 3), "scikit-learn": pytest.approx([3.0] * 3)}
+    assert same.line()["ratio"] == {"scikit-learn": pytest.approx(3.0)}
+    assert same.line()["reached"]
+    with pytest.raises(RuntimeError, match="the libraries disagree"):
+        comparison.compare([trial(mean=0.1)], rounds=1, patience=0.0)
+
+
+def test_a_ratio_is_the_median_of_those_of_rounds(trial):
+    found = trial()
+    found.times = {"mixtura": [1.0, 4.0, 2.0], "scikit-learn": [3.0, 16.0, 4.0]}
+    assert found.line()["ns"] == {"mixtura": 2.0, "scikit-learn": 4.0}
+    assert found.line()["ratio"] == {"scikit-learn": 3.0}
+
+
+def test_rounds_go_on_while_there_is_time(comparison, trial):
+    for patience, rounds in ((0.0, 2), (1e9, comparison.MOST_ROUNDS)):
+        found = trial()
+        comparison.compare([found], rounds=2, patience=patience)
+        assert len(found.times["mixtura"]) == rounds
 
 
 @pytest.mark.slow
@@ -126,10 +133,10 @@ def test_comparison_runs(comparison, monkeypatch, capsys, tmp_path):
     ("sklearn", "onedal", "reached"), [(50.0, 3.0, True), (49.0, 3.0, False), (50.0, 2.9, False), (None, 3.0, True)]
 )
 def test_a_figure_is_reached_against_every_library_that_is_there(comparison, sklearn, onedal, reached):
-    case = comparison.Case("full", 1000, 2, 8, 50, 3)
     times = {"mixtura": 1.0, "scikit-learn": sklearn, "oneDAL": onedal}
-    found = {library: [ns] for library, ns in times.items() if ns is not None}
-    assert comparison.summary(case, 0.7, found, 100.0)["reached"] is reached
+    trial = comparison.Trial(comparison.Case("full", 1000, 2, 8, 50, 3), 0.7, {})
+    trial.times = {library: [ns] for library, ns in times.items() if ns is not None}
+    assert trial.line()["reached"] is reached
 
 
 def test_convergence_runs(monkeypatch, capsys):
