@@ -2,7 +2,9 @@
 
     python -m benchmarks.scaling [--quick] [--table FILE] [--plot FILE]
 
-A time is that of the updates between a short and a long fit, as in `benchmarks.compare`; the median of some rounds.
+A time is that of the updates between a short and a long fit, as in `benchmarks.compare`; the median of some rounds. A
+round with one thread and with two also times a product of matrices by NumPy's BLAS: its ratio tells what a second
+thread is worth on this machine while others use it too.
 """
 
 import argparse
@@ -11,7 +13,9 @@ import sys
 import warnings
 from pathlib import Path
 
-from benchmarks.compare import fit_mixtura, processor
+from threadpoolctl import threadpool_limits
+
+from benchmarks.compare import dgemm_rate, fit_mixtura, processor
 from benchmarks.data import capped, clusters, start
 
 UPDATES = (2, 7)
@@ -28,26 +32,41 @@ THREADED = (
 )
 
 
-def nanoseconds(n, d, k, threads=None, rounds=5):
+def nanoseconds(n, d, k, rounds):
     """Return the median time of one update with full covariances, in ns a row."""
     x = clusters(capped(n), d, k)
-    options = start(x, k, "full") | {"n_threads": threads}
+    options = start(x, k, "full")
     fit_mixtura(x, options, 1)  # compiles
-    times = []
+    return statistics.median(update(x, options) for _ in range(rounds))
+
+
+def update(x, options):
+    """Return the time of one update, in ns a row."""
+    short, long = (fit_mixtura(x, options, updates) for updates in UPDATES)
+    return (long[0] - short[0]) / (long[1] - short[1]) / len(x) * 1e9
+
+
+def by_threads(n, d, k, rounds):
+    """Return median ns a row and component with one thread and with two, and median ratios: of these, of BLAS."""
+    x = clusters(capped(n), d, k)
+    options = start(x, k, "full")
+    fit_mixtura(x, options, 1)
+    times, rates = {1: [], 2: []}, {1: [], 2: []}
     for _ in range(rounds):
-        short, long = (fit_mixtura(x, options, updates) for updates in UPDATES)
-        times.append((long[0] - short[0]) / (long[1] - short[1]) / len(x) * 1e9)
-    return statistics.median(times)
+        for threads in (1, 2):
+            times[threads].append(update(x, options | {"n_threads": threads}) / k)
+            with threadpool_limits(threads, user_api="blas"):
+                rates[threads].append(dgemm_rate(capped(1500), rounds=1))
+    ratio = statistics.median(one / two for one, two in zip(times[1], times[2], strict=True))
+    possible = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
+    return statistics.median(times[1]), statistics.median(times[2]), ratio, possible
 
 
 def measure(rounds):
     """Return a table of (title, header, rows of numbers) for each question."""
-    by_threads = []
-    for d, k, n in THREADED:
-        one, two = (nanoseconds(n, d, k, threads, rounds) / k for threads in (1, 2))
-        by_threads.append((f"d={d}, k={k}", one, two, one / two))
+    threaded = [(f"d={d}, k={k}", *by_threads(n, d, k, rounds)) for d, k, n in THREADED]
     return {
-        "threads": (("case", "1 thread, ns", "2 threads, ns", "ratio"), by_threads),
+        "threads": (("case", "1 thread, ns", "2 threads, ns", "ratio", "of a matrix product"), threaded),
         "rows": (("rows", "ns a row"), [(n, nanoseconds(n, 4, 8, rounds=rounds)) for n in ROWS]),
         "components": (
             ("k", "ns a row and component"),
