@@ -300,7 +300,7 @@ def main(arguments=None):
     workers = {library: Worker(library) for library in LIBRARIES if library not in options.without}
     separations = (0.7,) if options.quick else SEPARATIONS
     trials = [Trial(case, separation, workers) for case in cases for separation in separations]
-    compare(trials, *((1, 6.0) if options.quick else (2, 12.0)))
+    compare(trials, *((1, 5.0) if options.quick else (2, 12.0)))
     for worker in workers.values():
         worker.stop()
     lines = [trial.line() for trial in trials]
