@@ -202,14 +202,14 @@ class Trial:
         """Let each library fit once more."""
         for library, worker in self.workers.items():
             time.sleep(PAUSE)
-            updates = (SHORT, SHORT + self.case.updates)
-            short, long = (worker.fit(self.case, self.separation, made) for made in updates)
+            lengths = (SHORT, SHORT + self.case.updates)
+            short, long = (worker.fit(self.case, self.separation, updates) for updates in lengths)
             if long[1] <= short[1]:
                 raise RuntimeError(
                     f"{self.case.name}: {library} stopped after {long[1]} updates; there is nothing to time"
                 )
-            time_of_all = (long[0] - short[0]) / (long[1] - short[1])
-            self.times[library].append(time_of_all / self.case.n / self.case.k * 1e9)
+            update = (long[0] - short[0]) / (long[1] - short[1])
+            self.times[library].append(update / self.case.n / self.case.k * 1e9)
             self._ends[library] = long[2]
             self.seconds += PAUSE + short[0] + long[0]
         if self.case.is_wide:

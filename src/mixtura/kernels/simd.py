@@ -6,16 +6,16 @@ LLVM splits the eight lanes into what the processor has: two AVX2 registers, one
 =============================  =============================================================================
 ``load(a, i)`` ``(a, i, j)``   eight values of a row, from ``a[i]``, ``a[i, j]`` or ``a[i, j, k]`` on
 ``store(a, i, v)``             the same way back; also ``store(a, i, j, v)`` and ``store(a, i, j, k, v)``
-``load_across(a, i)``           eight values from ``a[i, 0]`` on, where a row is shorter also of the rows after it
+``load_across(a, i)``          eight values from ``a[i, 0]`` on, where a row is shorter also of the rows after it
 ``splat(x)``                   the number x in every lane
 ``v + w`` ``-`` ``*`` ``/``    lane by lane, and ``-v``; both sides are vectors: write ``splat(2.0) * v``
-``narrow(v)`` ``widen(v)``      the same numbers as float32, as float64
+``narrow(v)`` ``widen(v)``     the same numbers as float32, as float64
 ``fma(a, b, c)``               a * b + c, rounded once
 ``fnma(a, b, c)``              c - a * b, rounded once
 ``vmax(a, b)`` ``vmin(a, b)``  the larger, the smaller; b where either is NaN
 ``vsqrt(v)``                   square root, correctly rounded
 ``exp2(v)``                    within 1.5 ulp for -1022 <= v <= 1023; 0 below, also at -inf; NaN for NaN
-``exp2_above_faint(v)``         the same for v >= -480; 0 below, whose squares are slow to work with
+``exp2_above_faint(v)``        the same for v >= -480; 0 below, whose squares are slow to work with
 ``log(v)``                     within 1 ulp for v > 0, even subnormal; -inf at 0, NaN below
 ``hsum(v)`` ``hmax(v)``        sum and largest of the lanes, by halves: ((0+4) + (2+6)) + ((1+5) + (3+7))
 ``lane(v, q)``                 the number in lane q
