@@ -1,7 +1,9 @@
 """Gaussian mixtures with spherical covariances.
 
 A squared distance is found without its scale, which then multiplies it once; and about the means, it is the second
-moment too. Vectors run over the rows of a tile throughout. Formulas E1, E5 and S1 to S3 of docs/formulas.md.
+moment too. First moments are taken about the origin, so that nothing has to be subtracted for each component, and moved
+to the pivot once a block. Vectors run over the rows of a tile throughout. Formulas E1, E5, S1 to S3 and S7 of
+docs/formulas.md.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from mixtura.kernels.tile import (
     fold,
     held,
     log_likelihood,
-    normalize,
+    over_density,
     padded,
     part,
     softmax,
@@ -42,7 +44,7 @@ from mixtura.kernels.tile import (
 )
 from mixtura.stats import Node
 
-PAIR = 2  # columns that are added up together
+PAIR = 2  # columns, and components, that are added up together
 
 
 @jit
@@ -90,33 +92,57 @@ def log_densities(
 
 
 @jit
-def add_moments(
-    zt: FloatArray,  # IN (>= dp, TILE + SKEW)
-    resp: FloatArray,  # IN (k, TILE)
+def weigh(
+    joint: FloatArray,  # IN roots of shares, OUT w r: (k, TILE)
+    density: FloatArray,  # IN (TILE,), OUT w / density
+    w: FloatArray,  # IN (TILE,)
     squares: FloatArray,  # IN (k, TILE) |z - p|^2
-    pivot: FloatArray,  # IN (k, dp)
-    c1: FloatArray,  # IN OUT (dp k, 8)
+    c0: FloatArray,  # IN OUT (k, 8)
     c2: FloatArray,  # IN OUT (k, 8)
 ) -> None:
-    """Add r (z - p) and r |z - p|^2, lane by lane; two columns at a time share the responsibilities."""
-    n, dp = pivot.shape
-    for j in range(0, dp, PAIR):
-        for k in range(n):
-            at, other = j * n + k, (j + 1) * n + k
-            p, q = splat(pivot[k, j]), splat(pivot[k, j + 1])
-            first, other_first = load(c1, at, 0), load(c1, other, 0)
-            for s in range(0, TILE, 8):
-                r = load(resp, k, s)
-                first = fnma(r, p - load(zt, j, s), first)
-                other_first = fnma(r, q - load(zt, j + 1, s), other_first)
-            store(c1, at, 0, first)
-            store(c1, other, 0, other_first)
-    for k in range(n):
-        second, zero = load(c2, k, 0), splat(0.0)
+    """Turn roots of shares into weighted responsibilities; add these and r |z - p|^2, lane by lane."""
+    over_density(density, w)
+    zero = splat(0.0)
+    for k in range(joint.shape[0]):
+        count, second = load(c0, k, 0), load(c2, k, 0)
         for s in range(0, TILE, 8):
-            r = load(resp, k, s)
+            root = load(joint, k, s)
+            r = root * root * load(density, s)
+            store(joint, k, s, r)
+            count = count + r
             second = fma(r, select(r, load(squares, k, s), zero), second)  # 0 times a square that is infinite is 0
+        store(c0, k, 0, count)
         store(c2, k, 0, second)
+
+
+@jit
+def add_first(
+    zt: FloatArray,  # IN (>= dp, TILE + SKEW)
+    resp: FloatArray,  # IN (k, TILE)
+    dp: int,
+    c1: FloatArray,  # IN OUT (k dp, 8)
+) -> None:
+    """Add r z, lane by lane: two components, a and b, and two columns at a time share what is loaded.
+
+    Where k is odd, the last component is both; each then does the same.
+    """
+    n = resp.shape[0]
+    for j in range(0, dp, PAIR):
+        for a in range(0, n, PAIR):
+            b = min(a + 1, n - 1)
+            at_a, at_b = a * dp + j, b * dp + j
+            a0, a1 = load(c1, at_a, 0), load(c1, at_a + 1, 0)
+            b0, b1 = load(c1, at_b, 0), load(c1, at_b + 1, 0)
+            for s in range(0, TILE, 8):
+                r_a, r_b = load(resp, a, s), load(resp, b, s)
+                z = load(zt, j, s)
+                a0, b0 = fma(r_a, z, a0), fma(r_b, z, b0)
+                z = load(zt, j + 1, s)
+                a1, b1 = fma(r_a, z, a1), fma(r_b, z, b1)
+            store(c1, at_a, 0, a0)
+            store(c1, at_a + 1, 0, a1)
+            store(c1, at_b, 0, b0)
+            store(c1, at_b + 1, 0, b1)
 
 
 @entry_jit
@@ -160,10 +186,10 @@ def e_step(
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
-                normalize(joint, density, w, c0)
                 if moved:
                     squared_distances(zt, pivot, d, ahead, squares)
-                add_moments(zt, joint, squares, pivot, c1, c2)
+                weigh(joint, density, w, squares, c0, c2)
+                add_first(zt, joint, dp, c1)
             mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             first, second = 2 + k, 2 + k + k * d
@@ -171,7 +197,7 @@ def e_step(
                 mine[2 + i] = hsum(load(c0, i, 0))
                 mine[second + i] = hsum(load(c2, i, 0))
                 for j in range(d):
-                    mine[first + i * d + j] = hsum(load(c1, j * k + i, 0))
+                    mine[first + i * d + j] = hsum(load(c1, i * dp + j, 0)) - mine[2 + i] * pivot[i, j]
             fold(sums, b + 1 - cuts[m])
         write_row(sums, out, m)
 
