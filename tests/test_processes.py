@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import joblib
@@ -146,6 +147,19 @@ def test_a_helper_thread_that_fails_is_heard():
 
     with using_threads(2), pytest.raises(ValueError, match="in a helper"):
         share_out(kernel, 100, most=5)
+
+
+def test_idle_helpers_hold_on_to_no_rows():
+    class Kernel:
+        def __call__(self, begin, end):
+            time.sleep(0.01)
+
+    kernel = Kernel()
+    gone = weakref.ref(kernel)
+    with using_threads(3):
+        share_out(kernel, 10, most=1)
+    del kernel
+    assert gone() is None
 
 
 def test_a_dask_task_takes_one_thread():

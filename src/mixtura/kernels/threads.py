@@ -10,16 +10,17 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import ClassVar
 
 from mixtura.blas import one_thread
 from mixtura.context import setting
 
 SHARES = 2  # of what is left for each thread, one slice takes one: no slow core keeps another waiting for long
-MOST_HELPERS = 1024  # of all fits together; they are started as they are needed
 
 _requested: ContextVar[int | None] = ContextVar("mixtura_threads", default=None)
 
@@ -72,39 +73,77 @@ def share_out(work: Callable[[int, int], None], count: int, most: int) -> None:
                 return
             work(begin, end)
 
-    helpers = [_helpers().submit(run) for _ in range(threads - 1)]
+    helpers: list[_Helper] = []
     try:
+        helpers.extend(_Helper.asked(run) for _ in range(threads - 1))
         run()
     finally:
         slices.clear()
-        _wait(helpers)
+        errors = [helper.ended() for helper in helpers]
+    for error in filter(None, errors):
+        raise error
 
 
-def _slices(count: int, threads: int, most: int) -> Iterator[tuple[int, int]]:
-    begin = 0
+@lru_cache(maxsize=64)
+def _slices(count: int, threads: int, most: int) -> list[tuple[int, int]]:
+    slices, begin = [], 0
     while begin < count:
         size = count - begin if threads == 1 else (count - begin) // (SHARES * threads)
         end = begin + min(max(size, 1), most)
-        yield begin, end
+        slices.append((begin, end))
         begin = end
+    return slices
 
 
-def _wait(helpers: list[Future[None]]) -> None:
-    """Wait for helpers that have begun, call off the others, and raise what one of them raised."""
-    begun = [helper for helper in helpers if not helper.cancel()]
-    if begun:
-        wait(begun)
-    for helper in begun:
-        helper.result()
+class _Helper:
+    """A thread that does one piece of work after another, and in between waits to be asked.
+
+    Fits of milliseconds ask a thousand times a second. A ``ThreadPoolExecutor`` has locks and events in Python for
+    that, which take a tenth of a millisecond of each pass.
+    """
+
+    _idle: ClassVar[deque[_Helper]] = deque()  # of all fits together
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        Thread(target=self._serve, name="mixtura", daemon=True).start()
+
+    @classmethod
+    def asked(cls, work: Callable[[], None]) -> _Helper:
+        """Return a helper that has been asked to do this work."""
+        try:
+            helper = cls._idle.pop()
+        except IndexError:
+            helper = cls()
+        helper._asked.put(work)
+        return helper
+
+    def ended(self) -> BaseException | None:
+        """Call the work off if it has not begun, else wait for its end; return what it raised."""
+        try:
+            self._asked.get_nowait()
+            error = None
+        except Empty:
+            error = self._done.get()
+        self._idle.append(self)
+        return error
+
+    def _serve(self) -> None:
+        while True:
+            self._done.put(_outcome(self._asked.get()))  # no name holds on to the work, and so to the rows
 
 
-@cache
-def _helpers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MOST_HELPERS, thread_name_prefix="mixtura")
+def _outcome(work: Callable[[], None]) -> BaseException | None:
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001  # raised again by the thread that asked
+        return error
+    return None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_Helper._idle.clear)  # threads do not survive a fork
 
 
 def _in_dask_task() -> bool:
