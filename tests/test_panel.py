@@ -8,6 +8,7 @@ import pytest
 from numba.core.errors import TypingError
 
 from mixtura.kernels.contest import contest
+from mixtura.kernels.entering import enter
 from mixtura.kernels.panel import (
     CIRCLE,
     Shape,
@@ -96,6 +97,11 @@ def deal_rows(a, out):
 
 
 @jit
+def enter_rows(a, i, out):
+    store_panel(SQUARE, out, 0, 0, enter(a, i, 1, load(a, 0, 0), load(a, 1, 0)))
+
+
+@jit
 def by_list(a, listed, out):
     store_panel(SQUARE, out, 0, 0, load_listed(a, 2, listed, 1))
 
@@ -162,6 +168,24 @@ def test_a_circle_has_all_products_of_two_lanes(function):
     for t, q in places:
         assert out[t, q] == pytest.approx(1.0 + expected[q, (q + t) % 8], rel=1e-13)
     assert len(places) == len({frozenset((q, (q + t) % 8)) for t, q in places}) == 36  # each pair once
+
+
+@both(enter_rows)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_enter_the_frame(function, dtype):
+    a, out = np.random.default_rng(0).standard_normal((10, 9)).astype(dtype), np.empty((8, 8), dtype)
+    for i in (0, 2, 5, 9):
+        function(a, i, out)
+        assert np.array_equal(out, (a[np.minimum(i + np.arange(8), 9), 1:] - a[0, :8]) * a[1, :8])
+
+
+@needs_compiler
+def test_rows_enter_by_vectors_of_their_numbers_only():
+    a, out = np.ones((10, 9), np.float32), np.empty((8, 8))
+    with pytest.raises(TypingError, match="enter wants"):
+        numba.njit(lambda x, v, out: store_panel(SQUARE, out, 0, 0, enter(x, 0, 1, load(v, 0, 0), load(v, 1, 0))))(
+            a, a.astype(np.float64), out
+        )
 
 
 @both(by_list)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
+from numba.core.runtime import _nrt_python, rtsys
 
-from mixtura.kernels._jit import jit
+from mixtura.kernels._jit import jit, maker_jit
 from mixtura.kernels.room import PAGE, room
 
 pytestmark = pytest.mark.skipif(
@@ -76,3 +77,36 @@ def test_a_function_for_kernels_has_no_machine_code_of_its_own():
     engine = cpu_target.target_context.codegen()._engine
     assert not engine.is_symbol_defined(part.fndesc.mangled_name)
     assert engine.is_symbol_defined(whole.fndesc.llvm_cpython_wrapper_name)
+
+
+@jit
+def borrow(x):
+    return room(x.shape[0])
+
+
+@maker_jit
+def make_two(n):
+    for _ in range(n):
+        made = room(n), room(n)
+    return made
+
+
+def test_arrays_are_made_by_makers_only():
+    with pytest.raises(TypingError, match="NRT"):
+        outermost(lambda x: borrow(x)[0])(np.ones(3))
+
+
+@outermost
+def hold(n, out):
+    a, b = make_two(n)
+    out[:] = a + b + 1.0
+
+
+def test_what_is_made_is_held_by_the_outermost_function_and_let_go():
+    _nrt_python.memsys_enable_stats()
+    out, before = np.zeros(4), rtsys.get_allocation_stats()
+    hold(4, out)
+    assert out.tolist() == [1.0] * 4
+    after = rtsys.get_allocation_stats()
+    assert after.alloc - before.alloc == after.free - before.free > 0
+    _nrt_python.memsys_disable_stats()

@@ -22,6 +22,8 @@ from mixtura.kernels.simd import (
     fnma,
     hmax,
     hsum,
+    imax,
+    imin,
     lane,
     load,
     load_across,
@@ -33,6 +35,7 @@ from mixtura.kernels.simd import (
     vmax,
     vmin,
     vsqrt,
+    whole,
     widen,
 )
 
@@ -459,6 +462,19 @@ def test_bits_tell_which_lanes_are_above(function):
     function(x, y, out)
     assert out[:8].tolist() == [1, 0, 0, 1, 1, 1, 0, 1]
     assert out[8:].tolist() == [0b10111001, 5]
+
+
+@jit
+def numbers(a, b, x, out):
+    out[0], out[1], out[2] = imin(a, b), imax(a, b), whole(x)
+
+
+@pytest.mark.parametrize("function", [numbers, double(numbers)], ids=["compiled", "double"])
+@pytest.mark.parametrize(("a", "b", "x"), [(2, 3, 2.9), (3, -2, -2.9), (-(2**62), 2**62, 2.0**62)])
+def test_words_of_numbers_are_pythons(function, a, b, x):
+    out = np.zeros(3, dtype=np.int64)
+    function(a, b, x, out)
+    assert out.tolist() == [min(a, b), max(a, b), int(x)]
 
 
 @jit

@@ -1,8 +1,8 @@
 """How kernels are compiled: in less time than by Numba itself, to code that is as fast.
 
 By itself, Numba optimizes every function as a whole, makes machine code of it and loads that, and then optimizes its
-code again within every caller. What Python never calls needs none of the first: it is tidied up, which the inliner
-wants to see, and optimized in the outermost function, with all that was inlined there.
+code again within every caller. What Python never calls needs none of this: it stays LLVM's text until an outermost
+function is compiled, which takes in the text of all that it calls, once, and is optimized with it.
 
 There LLVM's second level is enough: the third one takes one and a half times as long, for the same speed, as vectors
 are explicit. And the garbage collector waits: it would go through everything that the compiler makes, again and again.
@@ -15,13 +15,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite.binding import newpassmanagers
+from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
+from numba.core.compiler import Compiler, CompilerBase
+from numba.core.compiler_machinery import PassManager
 
 # What comes first, as in Numba: after inlining, most counts of references to arrays cancel, and loops are free of them.
 CHEAP = {"opt": 0, "cost": "cheap", "loop_vectorize": False, "slp_vectorize": False}
 LEVEL = 2  # of LLVM's optimization
+
+# Those of Numba's passes that parts want: the others look for closures, comprehensions and expressions of arrays.
+PASSES = (
+    untyped_passes.TranslateByteCode,
+    untyped_passes.FixupArgs,
+    untyped_passes.IRProcessing,
+    untyped_passes.DeadBranchPrune,
+    untyped_passes.GenericRewrites,
+    untyped_passes.ReconstructSSA,
+    typed_passes.NopythonTypeInference,
+    typed_passes.PreLowerStripPhis,
+    typed_passes.IRLegalization,  # finds the last use of each variable, where a reference ends
+    typed_passes.NativeLowering,
+    typed_passes.NoPythonBackend,
+)
 
 
 class EntryCompiler(Compiler):
@@ -36,47 +54,66 @@ class EntryCompiler(Compiler):
             return super().compile_extra(function)
 
 
-class PartCompiler(Compiler):
-    """Numba's compiler, but what comes out is for other kernels only."""
+class PartCompiler(CompilerBase):
+    """A compiler of what is for other kernels only."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.state.library = _Part(self.state.targetctx.codegen(), "part")
 
+    def define_pipelines(self) -> list[PassManager]:
+        """Return the passes."""
+        passes = PassManager("part")
+        for step in PASSES:
+            if step is not typed_passes.IRLegalization or self.state.flags.nrt:
+                passes.add_pass(step, step.__name__)
+        passes.finalize()
+        return [passes]
+
 
 class _Whole(JITCodeLibrary):
     """Code that is optimized as a whole, and then machine code."""
 
+    def add_linking_library(self, library: Any) -> None:
+        """Take in a library, and the parts that it calls."""
+        super().add_linking_library(library)
+        if isinstance(library, _Part):
+            for called in library._linking_libraries:
+                self.add_linking_library(called)
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
     def _optimize_final_module(self) -> None:
+        _tidy(self._final_module, self._codegen)
         for options in (CHEAP, {"opt": LEVEL}):
             passes, builder = self._codegen._module_pass_manager(**options)
             passes.run(self._final_module, builder)
 
 
 class _Part(JITCodeLibrary):
-    """Code that is linked into that of its callers, and nowhere else."""
+    """Code that is linked into that of outermost functions, and nowhere else."""
 
-    def _optimize_functions(self, module: Any) -> None:
-        module.data_layout = self._codegen._data_layout
-        passes = newpassmanagers.create_new_function_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_simplify_cfg_pass()
-        builder = self._codegen._pass_builder()
+    text = ""
+
+    def add_ir_module(self, module: Any) -> None:
+        """Keep the text of a module."""
+        self.text = str(module)
+
+    def finalize(self) -> None:
+        """Do nothing yet."""
+        self._finalized = True
+
+    def _get_module_for_linking(self) -> Any:
+        module = llvm.parse_assembly(self.text)
         for function in module.functions:
             if not function.is_declaration:
-                passes.run(function, builder)
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._verify_declare_only_symbols()
-        self._finalized = True
+                function.linkage = "linkonce_odr"
+        module.data_layout = self._codegen._data_layout
+        return module
 
     def get_pointer_to_function(self, name: str) -> int:
         """Return 0: there is no machine code."""
-        self._ensure_finalized()
         return 0
 
     @property
@@ -86,6 +123,17 @@ class _Part(JITCodeLibrary):
 
     def set_env(self, name: str, environment: Any) -> None:
         """Ignore the objects of Python that machine code would refer to."""
+
+
+def _tidy(module: Any, codegen: Any) -> None:
+    """Keep variables in registers, as the inliner wants to see them."""
+    passes = newpassmanagers.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    builder = codegen._pass_builder()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """The compiler options of every kernel, in one place.
 
-``jit``            a function called by other kernels only;
+``jit``            a function called by other kernels only, which borrows arrays: it makes none and returns none;
 ``inline_jit``     a small one that must dissolve into its caller: vectors then stay in registers;
+``maker_jit``      one that makes arrays and returns them, called by outermost functions only;
 ``entry_jit``      an outermost function, called from Python and cached.
+
+References to arrays are counted by the last two only: the others hold what their caller holds.
 
 All release the GIL, so that Python's threads can share a kernel out (``threads.share_out``). Numba's own threads, by
 ``parallel=True``, take twice the time to compile, and some of their layers abort the process under two launches at
@@ -26,7 +29,7 @@ from numba.core.registry import CPUDispatcher
 from mixtura.kernels._compilers import EntryCompiler, PartCompiler
 from mixtura.kernels.cache import KernelCache
 
-__all__ = ["CHECK_BOUNDS", "entry_jit", "inline_jit", "jit"]
+__all__ = ["CHECK_BOUNDS", "entry_jit", "inline_jit", "jit", "maker_jit"]
 
 CHECK_BOUNDS = os.environ.get("MIXTURA_CHECK_BOUNDS", "") not in ("", "0")
 
@@ -50,12 +53,17 @@ class _Inner(CPUDispatcher):
 
 def jit(function: _Function) -> _Function:
     """Compile as part of a caller."""
-    return _inner(function)
+    return _inner(function, _nrt=False)
 
 
 def inline_jit(function: _Function) -> _Function:
     """Compile into the caller: LLVM inlines every call."""
-    return _inner(function, forceinline=True)
+    return _inner(function, _nrt=False, forceinline=True)
+
+
+def maker_jit(function: _Function) -> _Function:
+    """Compile as part of an outermost function, which then holds the arrays that are made."""
+    return _inner(function, _nrt=True)
 
 
 def entry_jit(function: _Function) -> _Function:

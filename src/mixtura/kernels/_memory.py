@@ -89,14 +89,20 @@ def address(
 
     As many elements as `widths` tells along each axis will be touched; they are checked if checks were asked for.
     """
-    fields = context.make_array(array_type)(context, builder, array)
-    shape = cgutils.unpack_tuple(builder, fields.shape, array_type.ndim)
+    start, shape = start_and_shape(context, builder, array_type, array)
     if CHECK_BOUNDS:
         _check(context, builder, index, shape, widths)
     offset = index[0]
     for i, n in zip(index[1:], shape[1:], strict=True):
         offset = builder.add(builder.mul(offset, n, flags=["nsw"]), i, flags=["nsw"])
-    return builder.gep(fields.data, [offset], inbounds=True, source_etype=VECTORS[array_type.dtype].code.element)
+    return builder.gep(start, [offset], inbounds=True, source_etype=VECTORS[array_type.dtype].code.element)
+
+
+def start_and_shape(context: Any, builder: Any, array_type: Any, array: Code) -> tuple[Code, list[Code]]:
+    """Return the address of the first element of an array, and the array's shape."""
+    model = context.data_model_manager[array_type]
+    shape = cgutils.unpack_tuple(builder, model.get(builder, array, "shape"), array_type.ndim)
+    return model.get(builder, array, "data"), shape
 
 
 @typing_rule(load_across)
@@ -107,12 +113,11 @@ def _type_load_across(a: Any, i: Any) -> Any:
 @lower_builtin(load_across, types.Array, types.intp)
 def _emit_load_across(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     array_type, vector = sig.args[0], VECTORS[sig.args[0].dtype].code
-    fields = context.make_array(array_type)(context, builder, values[0])
-    rows, columns = cgutils.unpack_tuple(builder, fields.shape, 2)
+    data, (rows, columns) = start_and_shape(context, builder, array_type, values[0])
     first = builder.mul(values[1], columns, flags=["nsw"])
     if CHECK_BOUNDS:
         _check(context, builder, (first,), [builder.mul(rows, columns)], [LANES])
-    start = builder.gep(fields.data, [first], inbounds=True, source_etype=vector.element)
+    start = builder.gep(data, [first], inbounds=True, source_etype=vector.element)
     return builder.load(builder.bitcast(start, vector.as_pointer()), align=WORD, typ=vector)
 
 
@@ -159,10 +164,9 @@ def _type_prefetch(a: Any, i: Any, j: Any) -> Any:
 @lower_builtin(prefetch, types.Array, types.intp, types.intp)
 def _emit_prefetch(context: Any, builder: Any, sig: Any, values: Any) -> Code:
     array, i, j = values
-    fields = context.make_array(sig.args[0])(context, builder, array)
-    columns = cgutils.unpack_tuple(builder, fields.shape, 2)[1]
+    start, (_, columns) = start_and_shape(context, builder, sig.args[0], array)
     element = VECTORS[sig.args[0].dtype].code.element
-    place = builder.gep(fields.data, [builder.add(builder.mul(i, columns), j)], source_etype=element)
+    place = builder.gep(start, [builder.add(builder.mul(i, columns), j)], source_etype=element)
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
     hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")

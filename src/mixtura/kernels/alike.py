@@ -9,7 +9,7 @@ import numpy as np
 from mixtura._types import FloatArray, IntArray
 from mixtura.arena import lined
 from mixtura.kernels._jit import entry_jit
-from mixtura.kernels.simd import load, store
+from mixtura.kernels.simd import imin, load, store, whole
 from mixtura.kernels.states import PIECE, in_pieces, over_largest
 from mixtura.kernels.tile import VECTOR, clear, constant, padded, up_to
 
@@ -29,7 +29,7 @@ def write_codes(
     for t in range(x.shape[0]):
         code = 0
         for j in range(x.shape[1]):
-            digit = int(x[t, j])
+            digit = whole(x[t, j])
             if digit != x[t, j] or digit < 0:
                 return False
             code = code * sizes[j] + digit
@@ -100,7 +100,7 @@ def add_tallies(
     """Write the sums of the responsibilities of rows with each code, piece by piece."""
     for p in range(sums.shape[0]):
         clear(sums[p])
-        for t in range(p * size, min((p + 1) * size, codes.shape[0])):
+        for t in range(p * size, imin((p + 1) * size, codes.shape[0])):
             for s in range(0, sums.shape[2], 8):
                 store(sums, p, codes[t], s, load(sums, p, codes[t], s) + load(resp, t, s))
 

@@ -27,4 +27,4 @@ def append(
     No branch depends on the bits, which a processor cannot foresee: eight numbers are written, whichever are counted.
     """
     store(chosen, count, load(BITS, bits, 0) + splat(s))
-    return int(count + count_bits(bits))
+    return count + count_bits(bits)

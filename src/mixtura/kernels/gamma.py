@@ -20,12 +20,11 @@ from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, fnma, hsum, load, log, splat, store, vmax, vmin
+from mixtura.kernels.simd import fma, fnma, hsum, imin, load, log, splat, store, vmax, vmin
 from mixtura.kernels.tile import (
     LOG4_E,
     TILE,
     VECTOR,
-    ZERO,
     clear,
     constant,
     fill,
@@ -146,7 +145,7 @@ def e_step(
 ) -> None:
     """Write log-likelihood, weight, counts and both sums of each subtree of blocks."""
     (k, d), known = shapes.shape, Known(scale, inverses, pivots, shapes, tilts, peaks, plain)
-    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
+    zt, shift = room((d + 7) // 8 * 8, TILE), room(d)
     tiles, gaps, logs = room(k + 4, TILE), room(k * d, TILE), room(d, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w, base = lines[0], lines[1], lines[2], lines[3]
@@ -157,11 +156,11 @@ def e_step(
             clear(c1)
             clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, no_rows, zt)
+                fill(x, row, count, shift, scale, zt)
                 log_densities(zt, known, logs, base, gaps, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)
@@ -195,13 +194,13 @@ def posterior(
 ) -> None:
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     (k, d), known = shapes.shape, Known(scale, inverses, pivots, shapes, tilts, peaks, plain)
-    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
+    zt, shift = room((d + 7) // 8 * 8, TILE), room(d)
     tiles, gaps, logs = room(k + 3, TILE), room(k * d, TILE), room(d, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, base = lines[0], lines[1], lines[2]
     for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, no_rows, zt)
+        count = imin(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zt)
         log_densities(zt, known, logs, base, gaps, joint)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)
 

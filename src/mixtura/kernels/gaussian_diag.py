@@ -13,7 +13,7 @@ from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, fnma, hsum, load, splat, store
+from mixtura.kernels.simd import fma, fnma, hsum, imin, load, splat, store
 from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
@@ -115,7 +115,7 @@ def e_step(
     """Write log-likelihood, weight and moments of each subtree of blocks."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
+    zt = room(d8, TILE + SKEW)
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
@@ -126,11 +126,11 @@ def e_step(
             clear(c1)
             clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, no_rows, zt)
+                fill(x, row, count, shift, scale, zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(zt, means, factors, peaks, ahead, joint)
                 softmax(joint, top, density)
@@ -165,13 +165,13 @@ def posterior(
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
+    zt = room(d8, TILE + SKEW)
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, no_rows, zt)
+        count = imin(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zt)
         ahead = x[row + TILE : row + 2 * TILE]
         log_densities(zt, means, factors, peaks, ahead, joint)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)

@@ -30,7 +30,7 @@ from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.screen import bound, promising, screened_log_densities
-from mixtura.kernels.simd import bits_above, fma, hsum, load, splat, store, vsqrt
+from mixtura.kernels.simd import bits_above, fma, hsum, imax, imin, load, splat, store, vsqrt, whole
 from mixtura.kernels.tile import (
     LOG4_E,
     SKEW,
@@ -41,6 +41,7 @@ from mixtura.kernels.tile import (
     clear,
     constant,
     fill,
+    fill_many,
     fill_weights,
     fold,
     held,
@@ -90,19 +91,19 @@ def gather(
     rows: FloatArray,  # OUT (d8 / 8 TILE, 8) the rows that matter, and zeros after the last
 ) -> int:
     """Copy the rows that matter to component `k`, in their order; return how many, made even by a row of zeros."""
-    count = ZERO
+    count: int = ZERO
     for s in range(0, TILE, 8):
         count = append(bits_above(load(roots, k, s), splat(least) * load(w, s)), s, chosen, count)
     for c in range(count):
-        root[c] = roots[k, int(chosen[c])]
+        root[c] = roots[k, whole(chosen[c])]
     for block in range(0, rows.shape[0], TILE):
         for c in range(count):
-            store(rows, block + c, 0, load(zr, block + int(chosen[c]), 0))
+            store(rows, block + c, 0, load(zr, block + whole(chosen[c]), 0))
     if count < TILE:
         root[count] = 0.0
         for block in range(0, rows.shape[0], TILE):
             store(rows, block + count, 0, splat(0.0))
-    return int(count + count % 2)
+    return count + count % 2
 
 
 @inline_jit
@@ -256,14 +257,14 @@ def write_triangle(
     """Write the lower triangle, whose squares begin at `row`, row after row from `at` on."""
     for i in range(0, d, 8):
         for j in range(0, i, 8):
-            for p in range(min(8, d - i)):
+            for p in range(imin(8, d - i)):
                 start = at + (i + p) * (i + p + 1) // 2 + j
                 for q in range(8):
                     out[start + q] = squares[row + p, q]
             row += 8
         for t in range(CIRCLE):
             for q in range(8 if t < CIRCLE - 1 else 4):  # the last rotation has each pair twice
-                low, high = i + min(q, (q + t) % 8), i + max(q, (q + t) % 8)
+                low, high = i + imin(q, (q + t) % 8), i + imax(q, (q + t) % 8)
                 if high < d:
                     out[at + high * (high + 1) // 2 + low] = squares[row + t, q]
         row += CIRCLE
@@ -302,11 +303,11 @@ def e_step(
             clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
             screens = far[0] > -np.inf
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zr, zt)
+                fill_many(x[row : row + count], shift, scale, zr, zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 if screens:
                     bound(zt, factors, offsets, peaks, ahead, bounds, density)
@@ -348,14 +349,14 @@ def posterior(
 ) -> None:
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     d8 = (x.shape[1] + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
+    zt = room(d8, TILE + SKEW)
     k = factors.shape[0]
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, no_rows, zt)
+        count = imin(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zt)
         ahead = x[row + TILE : row + 2 * TILE]
         log_densities(QUAD, zt, factors, offsets, peaks, ahead, joint)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)

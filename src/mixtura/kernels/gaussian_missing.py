@@ -14,7 +14,7 @@ import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
 from mixtura.grid import BLOCK_ROWS, Chunk
-from mixtura.kernels._jit import entry_jit, jit
+from mixtura.kernels._jit import entry_jit, jit, maker_jit
 from mixtura.kernels.gaussian_diag import add_moments as add_variances
 from mixtura.kernels.gaussian_narrow import add_moments
 from mixtura.kernels.panel import less_squares, spread_strip, store_strip
@@ -35,7 +35,7 @@ from mixtura.kernels.patterns import (
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import fill_rows, map_rows, sum_blocks
-from mixtura.kernels.simd import fma, hsum, load, splat, store
+from mixtura.kernels.simd import fma, hsum, imax, imin, load, splat, store
 from mixtura.kernels.tile import (
     TILE,
     VECTOR,
@@ -84,7 +84,7 @@ def gather(
 ) -> None:
     """Write z of eight rows, 0 for what is missing; for those after the end the last one again, of weight 0."""
     for q in range(VECTOR):
-        row = block.order[min(begin + q, end - 1)]
+        row = block.order[imin(begin + q, end - 1)]
         given = weight[row : row + 1]
         tile.w[s + q] = 1.0
         for one in given:
@@ -106,7 +106,8 @@ def fill_tile(
     tile: Tile,  # OUT
 ) -> int:
     """Take in the next vectors of a block, as far as the tile or the memory goes; return how many."""
-    (number, begin, count, known), v = (block.next[0], block.next[1], block.next[2], block.next[3]), ZERO
+    number, begin, count, known = block.next[0], block.next[1], block.next[2], block.next[3]
+    v: int = ZERO
     keys, k = memory.keys, components.means.shape[0]
     while v < VECTORS and number < count:
         pattern = block.patterns[number]
@@ -131,7 +132,7 @@ def fill_tile(
     for u in range(v, VECTORS):  # what was there before is finite, and now of weight 0
         tile.patterns[u], tile.slots[u] = 0, tile.slots[0]
         store(tile.w, u * VECTOR, splat(0.0))
-    return int(v)
+    return v
 
 
 @jit
@@ -183,7 +184,7 @@ def complete(
             store(tile.zt, j, s, value)
 
 
-@jit
+@maker_jit
 def new_tile(d: int) -> Tile:
     """Return room for a tile."""
     return Tile(
@@ -217,7 +218,7 @@ def e_step(
     block, memory, tile = new_block(), new_memory(k, d), new_tile(d)
     tiles = room(k + 2, TILE)
     joint, top, density = tiles[:k], tiles[k], tiles[k + 1]
-    c0, c1, c2 = room(k, VECTOR), room(k * dp, VECTOR), room(max(matrices * dp, k) * dp, VECTOR)
+    c0, c1, c2 = room(k, VECTOR), room(k * dp, VECTOR), room(imax(matrices * dp, k) * dp, VECTOR)
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             clear(c0)
@@ -236,7 +237,7 @@ def e_step(
                 for a in range(k):
                     resp, about, first = joint[a : a + 1], pivot[a : a + 1], c1[a * dp : (a + 1) * dp]
                     if matrices > 0:
-                        second = c2[min(a, matrices - 1) * dp * dp :]
+                        second = c2[imin(a, matrices - 1) * dp * dp :]
                         complete(a, memory, joint, tile, dp, 1, second)
                         add_moments(tile.zt, resp, about, first, second)
                     else:

@@ -13,11 +13,10 @@ from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.gaussian_full import posterior_rows
 from mixtura.kernels.room import room
 from mixtura.kernels.run import sum_blocks
-from mixtura.kernels.simd import fma, hsum, load, splat, store
+from mixtura.kernels.simd import fma, hsum, imin, load, splat, store
 from mixtura.kernels.tile import (
     TILE,
     VECTOR,
-    ZERO,
     clear,
     fill,
     fill_weights,
@@ -119,7 +118,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE)
+    zt = room(d8, TILE)
     tiles = room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w = lines[0], lines[1], lines[2]
@@ -130,11 +129,11 @@ def e_step(
             clear(c1)
             clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, no_rows, zt)
+                fill(x, row, count, shift, scale, zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(PAIR, zt, factors, offsets, peaks, ahead, joint)
                 softmax(joint, top, density)

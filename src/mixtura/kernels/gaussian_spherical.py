@@ -18,7 +18,7 @@ from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
+from mixtura.kernels.simd import fma, fnma, hsum, imin, load, select, splat, store
 from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
@@ -129,7 +129,7 @@ def add_first(
     n = resp.shape[0]
     for j in range(0, dp, PAIR):
         for a in range(0, n, PAIR):
-            b = min(a + 1, n - 1)
+            b = imin(a + 1, n - 1)
             at_a, at_b = a * dp + j, b * dp + j
             a0, a1 = load(c1, at_a, 0), load(c1, at_a + 1, 0)
             b0, b1 = load(c1, at_b, 0), load(c1, at_b + 1, 0)
@@ -164,7 +164,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
+    zt = room(d8, TILE + SKEW)
     tiles = room(2 * k + 3, TILE)
     joint, squares, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k :]
     top, density, w = lines[0], lines[1], lines[2]
@@ -175,11 +175,11 @@ def e_step(
             clear(c1)
             clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, no_rows, zt)
+                fill(x, row, count, shift, scale, zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 squared_distances(zt, means, d, ahead, squares)
                 log_densities(squares, precisions, peaks, joint)
@@ -217,13 +217,13 @@ def posterior(
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, d = means.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt = room(ZERO, VECTOR), room(d8, TILE + SKEW)
+    zt = room(d8, TILE + SKEW)
     tiles = room(k + 2, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, no_rows, zt)
+        count = imin(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zt)
         ahead = x[row + TILE : row + 2 * TILE]
         squared_distances(zt, means, d, ahead, joint)
         log_densities(joint, precisions, peaks, joint)

@@ -19,7 +19,7 @@ from mixtura.kernels.panel import store_panel
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, fnma, hsum, load, select, splat, store
+from mixtura.kernels.simd import fma, fnma, hsum, imin, load, select, splat, store
 from mixtura.kernels.tile import (
     TILE,
     VECTOR,
@@ -142,7 +142,7 @@ def e_step(
     d = x.shape[1]
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
-    no_rows, zt, yt = room(ZERO, VECTOR), room(d8, TILE), room(dp, TILE)
+    zt, yt = room(d8, TILE), room(dp, TILE)
     tiles = room(k + 5, TILE)
     joint, lines, w = tiles[:k], tiles[k : k + 4], tiles[k + 4 :]
     top, density, inverse, share = lines[0], lines[1], lines[2], lines[3]
@@ -155,11 +155,11 @@ def e_step(
             clear(c2)
             clear(cc)
             loglik, weights = splat(0.0), splat(0.0)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w[0])
-                fill(x, row, count, shift, scale, no_rows, zt)
+                fill(x, row, count, shift, scale, zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
                 softmax(joint, top, density)
@@ -204,13 +204,13 @@ def posterior(
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, dp = offsets.shape
     d8 = (x.shape[1] + 7) // 8 * 8
-    no_rows, zt, yt = room(ZERO, VECTOR), room(d8, TILE), room(dp, TILE)
+    zt, yt = room(d8, TILE), room(dp, TILE)
     tiles, origin = room(k + 2, TILE), room(1, dp)
     joint, lines = tiles[:k], tiles[k:]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, no_rows, zt)
+        count = imin(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zt)
         ahead = x[row + TILE : row + 2 * TILE]
         log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)

@@ -19,12 +19,11 @@ from mixtura.kernels.layout import CATEGORY, COUNT, POSITIVE, Layout
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, hsum, load, select, splat, store, vsqrt
+from mixtura.kernels.simd import fma, hsum, imin, load, select, splat, store, vsqrt, whole
 from mixtura.kernels.tile import (
     LOG4_E,
     TILE,
     VECTOR,
-    ZERO,
     clear,
     constant,
     fill,
@@ -48,7 +47,7 @@ def log_factorial(count: float, table: FloatArray) -> float:
     """Return log x! of a whole number from 0; NaN for anything else."""
     if not (count >= 0.0 and floor(count) == count):
         return np.nan
-    return table[int(count)] if count < table.shape[0] else lgamma(count + 1.0)
+    return table[whole(count)] if count < table.shape[0] else lgamma(count + 1.0)
 
 
 @jit
@@ -61,7 +60,7 @@ def fill_features(
     """Write t(x): columns, or 1.0 where a column has a certain value and 0.0 elsewhere."""
     one, zero = splat(1.0), splat(0.0)
     for i in range(columns.shape[0]):
-        j, value = int(columns[i]), splat(values[i])
+        j, value = whole(columns[i]), splat(values[i])
         if values[i] == values[i]:
             for s in range(0, TILE, 8):
                 store(features, i, s, select(load(zt, j, s) - value, zero, one))
@@ -86,7 +85,7 @@ def fill_base(
         if kinds[j] == COUNT:
             for s in range(TILE):
                 base[s] -= log_factorial(zt[j, s], table)
-    for group in range(1, int(totals.max()) + 1):
+    for group in range(1, count_groups(totals) + 1):
         for s in range(TILE):
             drawn = 0.0
             for j in range(kinds.shape[0]):
@@ -94,6 +93,16 @@ def fill_base(
             base[s] += log_factorial(drawn, table)
     for s in range(TILE):
         base[s] *= LOG4_E / 2
+
+
+@jit
+def count_groups(totals: FloatArray) -> int:
+    """Return how many totals are given."""
+    count = 0
+    for j in range(totals.shape[0]):
+        if totals[j] > count:
+            count = whole(totals[j])
+    return count
 
 
 @jit
@@ -190,7 +199,7 @@ def e_step(
     """Write log-likelihood, weight, counts and sums of features of each subtree of blocks."""
     k, m = coefficients.shape
     d = x.shape[1]
-    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
+    zt, shift = room((d + 7) // 8 * 8, TILE), room(d)
     features, tiles = room(m, TILE), room(k + 4, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, w, base = lines[0], lines[1], lines[2], lines[3]
@@ -200,11 +209,11 @@ def e_step(
             clear(c0)
             clear(c1)
             loglik, weights = splat(0.0), splat(0.0)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, no_rows, zt)
+                fill(x, row, count, shift, scale, zt)
                 fill_features(zt, columns, values, features)
                 fill_base(zt, features, values, kinds, totals, table, base)
                 log_densities(features, base, coefficients, peaks, joint)
@@ -241,13 +250,13 @@ def posterior(
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, m = coefficients.shape
     d = x.shape[1]
-    no_rows, zt, shift = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d)
+    zt, shift = room((d + 7) // 8 * 8, TILE), room(d)
     features, tiles = room(m, TILE), room(k + 3, TILE)
     joint, lines = tiles[:k], tiles[k:]
     top, density, base = lines[0], lines[1], lines[2]
     for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, no_rows, zt)
+        count = imin(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zt)
         fill_features(zt, columns, values, features)
         fill_base(zt, features, values, kinds, totals, table, base)
         log_densities(features, base, coefficients, peaks, joint)

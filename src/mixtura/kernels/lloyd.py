@@ -14,7 +14,7 @@ from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.nearest import Known, copy, is_whole, kept, name_rows, pack, workspace
 from mixtura.kernels.room import room
 from mixtura.kernels.run import sum_blocks
-from mixtura.kernels.simd import fma, hsum, load, prefetch, splat, store, widen
+from mixtura.kernels.simd import fma, hsum, imax, imin, load, prefetch, splat, store, whole, widen
 from mixtura.kernels.tile import TILE, VECTOR, fill_weights, fold, held, write_row
 from mixtura.stats import Node
 
@@ -54,7 +54,7 @@ def add_rows(
 ) -> None:
     """Add w y, w y^2 and w, y being z less the pivot, to the sums of the nearest center, for a NaN of the first."""
     for s in range(count):
-        k, weight, square = max(int(names[s]), 0), splat(w[s]), splat(0.0)
+        k, weight, square = imax(whole(names[s]), 0), splat(w[s]), splat(0.0)
         for j in range(0, d8, 8):
             prefetch(ahead, (TILE + s) // 2, j)
             y = (widen(load(tile, s * d + j)) - load(account, k, j)) * load(scale, j)
@@ -123,9 +123,9 @@ def e_step(
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
             place(known, d, account, rest)
-            stop = min((b + 1) * BLOCK_ROWS, n)
+            stop = imin((b + 1) * BLOCK_ROWS, n)
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count, start = min(TILE, stop - row), row * d
+                count, start = imin(TILE, stop - row), row * d
                 fill_weights(weight, row, count, w)
                 ahead = x[row + TILE : row + 2 * TILE]
                 if is_whole(start, d, n * d):

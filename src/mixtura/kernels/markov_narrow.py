@@ -18,7 +18,7 @@ from mixtura.arena import fresh, lined
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.panel import ACCUMULATORS, Shape, load_panel, load_strip, outer, store_panel
 from mixtura.kernels.segments import Bounds, Segments
-from mixtura.kernels.simd import bits_above, hsum, load, splat, store
+from mixtura.kernels.simd import bits_above, hsum, imin, load, splat, store
 from mixtura.kernels.threads import share_out
 from mixtura.kernels.tile import SQUARE, VECTOR, clear, constant, padded
 from mixtura.kernels.turning import diagonals, turned
@@ -114,8 +114,8 @@ def depart(
     if u < end:
         w = load(behind, u, 0)
     while t >= begin:
-        steps = min(STEPS, t - begin + 1)
-        onwards = min(steps, end - u)
+        steps = imin(STEPS, t - begin + 1)
+        onwards = imin(steps, end - u)
         for s in range(steps):
             reached, other, emission = turned(w, back), load(behind, t - s, 0), load(resp, t - s, 0)
             before, factor = settle(resp, t - s, reached, other, weight)

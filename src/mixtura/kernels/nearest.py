@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mixtura._types import Array, FloatArray, IntArray, Wanted
-from mixtura.kernels._jit import entry_jit, inline_jit, jit
+from mixtura.kernels._jit import entry_jit, inline_jit, jit, maker_jit
 from mixtura.kernels.chosen import append
 from mixtura.kernels.contest import STANDING, contest
 from mixtura.kernels.panel import ACCUMULATORS, Shape, flip, load_strip, outer, spread, store_panel
@@ -24,6 +24,8 @@ from mixtura.kernels.simd import (
     fma,
     fnma,
     hsum,
+    imax,
+    imin,
     load,
     narrow,
     prefetch,
@@ -31,6 +33,7 @@ from mixtura.kernels.simd import (
     store,
     vmax,
     vmin,
+    whole,
     widen,
 )
 from mixtura.kernels.tile import (
@@ -77,9 +80,10 @@ class Work(NamedTuple):
     found: FloatArray  # (3, 8) their places
     nobody: FloatArray  # (3,)
     names: FloatArray  # (kp,)
+    origin: FloatArray  # (d8,)
 
 
-@jit
+@maker_jit
 def workspace(known: Known) -> Work:
     """Return room for the work on a tile."""
     d8 = known.centers.shape[1]
@@ -95,6 +99,7 @@ def workspace(known: Known) -> Work:
         room(STANDING, VECTOR),
         nobody,
         names,
+        room(d8),
     )
 
 
@@ -154,37 +159,38 @@ def compare(columns: Array, known: Known, d: int, places: Array) -> None:
 @jit
 def choose_doubtful(squares: Array, places: Array, d: int, chosen: FloatArray) -> int:
     """Write which rows' two best are not told apart; return how many."""
-    count, doubt, tiny = ZERO, splat(DOUBT * SINGLE(d + 6)), splat(TINY)
+    count: int = ZERO
+    doubt, tiny = splat(DOUBT * SINGLE(d + 6)), splat(TINY)
     for s in range(0, TILE, 8):
         best, second = load(places, 0, s), load(places, 1, s)
         bits = bits_above(fma(doubt, load(squares, s) - best, tiny), best - second)
         count = append(bits, s, chosen, count)
-    return int(count)
+    return count
 
 
 @jit
 def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
     """Name the nearest center of the chosen rows by differences, eight rows at a time."""
     frame, centers, chosen, few, found = known.frame, known.centers, work.chosen, work.few, work.found
-    far, origin, last = splat(HORIZON), room(centers.shape[1]), centers.shape[0] - 1
+    far, origin, last = splat(HORIZON), work.origin, centers.shape[0] - 1
     for c in range(0, count, 8):
         for j in range(0, centers.shape[1], 8):
             rows = (
-                gap(tile, int(chosen[c]) * d, frame, origin, j),
-                gap(tile, int(chosen[c + 1]) * d, frame, origin, j),
-                gap(tile, int(chosen[c + 2]) * d, frame, origin, j),
-                gap(tile, int(chosen[c + 3]) * d, frame, origin, j),
-                gap(tile, int(chosen[c + 4]) * d, frame, origin, j),
-                gap(tile, int(chosen[c + 5]) * d, frame, origin, j),
-                gap(tile, int(chosen[c + 6]) * d, frame, origin, j),
-                gap(tile, int(chosen[c + 7]) * d, frame, origin, j),
+                gap(tile, whole(chosen[c]) * d, frame, origin, j),
+                gap(tile, whole(chosen[c + 1]) * d, frame, origin, j),
+                gap(tile, whole(chosen[c + 2]) * d, frame, origin, j),
+                gap(tile, whole(chosen[c + 3]) * d, frame, origin, j),
+                gap(tile, whole(chosen[c + 4]) * d, frame, origin, j),
+                gap(tile, whole(chosen[c + 5]) * d, frame, origin, j),
+                gap(tile, whole(chosen[c + 6]) * d, frame, origin, j),
+                gap(tile, whole(chosen[c + 7]) * d, frame, origin, j),
             )
             store_panel(SQUARE, few, j, 0, flip(rows))
         for j in range(d):
             store(few, j, 0, vmax(-far, vmin(far, load(few, j, 0))))
         standing = spread(PLACE, work.nobody, 0)
         for k in range(0, centers.shape[0], GROUP.rows):  # four sums at a time; of the last center again is no harm
-            k1, k2, k3 = min(k + 1, last), min(k + 2, last), min(k + 3, last)
+            k1, k2, k3 = imin(k + 1, last), imin(k + 2, last), imin(k + 3, last)
             v0 = v1 = v2 = v3 = splat(0.0)
             for j in range(d):
                 z = load(few, j, 0)
@@ -193,8 +199,8 @@ def settle(tile: Array, known: Known, d: int, count: int, work: Work) -> None:
                 v0, v1, v2, v3 = fnma(y0, y0, v0), fnma(y1, y1, v1), fnma(y2, y2, v2), fnma(y3, y3, v3)
             standing = contest((v0, v1, v2, v3), work.names, k, standing)
         store_panel(PLACE, found, 0, 0, standing)
-        for q in range(min(8, count - c)):
-            work.places[2, int(chosen[c + q])] = found[2, q]
+        for q in range(imin(8, count - c)):
+            work.places[2, whole(chosen[c + q])] = found[2, q]
 
 
 @jit
@@ -241,7 +247,7 @@ def assign(
     known = Known(near, frame, centers, products, offsets, nobody, names)
     work, numbers, last = workspace(known), x.reshape(n * d), room(TILE * d + VECTOR, x.dtype)
     for row in range(0, n, TILE):
-        count, start = min(TILE, n - row), row * d
+        count, start = imin(TILE, n - row), row * d
         ahead = x[row + TILE : row + 2 * TILE]
         if is_whole(start, d, n * d):
             tile = numbers[start : start + last.shape[0]]
@@ -259,9 +265,9 @@ def write_rows(
 ) -> None:
     """Write the labels of the rows of a tile, and the squares of their distances if wanted."""
     for s in range(count):
-        labels[row + s] = int(names[s])
+        labels[row + s] = whole(names[s])
         if distances.shape[0]:
-            center, total = known.centers[max(int(names[s]), 0)], splat(0.0)
+            center, total = known.centers[imax(whole(names[s]), 0)], splat(0.0)
             for j in range(0, center.shape[0], 8):
                 y = gap(tile, s * d, known.frame, center, j)
                 total = fma(y, y, total)

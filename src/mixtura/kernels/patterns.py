@@ -13,8 +13,9 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.grid import BLOCK_ROWS
-from mixtura.kernels._jit import jit
+from mixtura.kernels._jit import jit, maker_jit
 from mixtura.kernels.panel import ACCUMULATORS, Shape
+from mixtura.kernels.simd import imax, imin
 from mixtura.kernels.tile import LOG4_E, ROOT_HALF_LOG4_E, TILE, VECTOR, ZERO, clear
 
 COLUMN = Shape(ACCUMULATORS, 1)  # rows of a whitened vector at a time
@@ -259,7 +260,7 @@ def learn_regression(
 # -------------------------------------------------------------------------------- workspace
 
 
-@jit
+@maker_jit
 def new_block() -> Block:
     """Return room for the order of a block."""
     return Block(
@@ -273,13 +274,13 @@ def new_block() -> Block:
     )
 
 
-@jit
+@maker_jit
 def new_memory(k: int, d: int) -> Memory:
     """Return room for patterns, as many as `TABLE_VALUES` allow."""
     panels = (d + COLUMN.rows - 1) // COLUMN.rows
     height, dp = COLUMN.rows * (panels * (panels + 1) // 2), COLUMN.rows * panels
     size = k * (height * COLUMN.rows + dp + d * d + d + 1)
-    many = k * min(max(TABLE_VALUES // size, LEAST_PATTERNS), PLACES // 4)
+    many = k * imin(imax(TABLE_VALUES // size, LEAST_PATTERNS), PLACES // 4)
     return Memory(
         np.full(PLACES, FREE),
         np.empty(PLACES, np.int64),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import jit
 from mixtura.kernels.panel import flip, load_panel, store_panel
-from mixtura.kernels.simd import fma, load, log, select, splat, store, vmax
+from mixtura.kernels.simd import fma, load, log, select, splat, store, vmax, whole
 from mixtura.kernels.tile import LN4, LOWEST, SQUARE, TILE, softmax
 
 NOBODY = -1.0  # the label of a row that has density 0 under every component, or in which there is a NaN
@@ -26,7 +26,7 @@ def write_posterior(
     find_labels(joint, top)
     best = labels[row : row + count]  # LLVM vectorizes over slices only, here and below
     for s in range(count):
-        best[s] = int(top[s])
+        best[s] = whole(top[s])
     if loglik.shape[0] == 0:
         return
     softmax(joint, top, density)

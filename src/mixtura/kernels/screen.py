@@ -22,7 +22,7 @@ from mixtura.kernels.panel import (
     store_panel,
     store_strip,
 )
-from mixtura.kernels.simd import bits_above, count_bits, load, splat, store
+from mixtura.kernels.simd import bits_above, count_bits, imax, imin, load, splat, store, whole
 from mixtura.kernels.tile import LN4, SQUARE, TILE, ZERO, fetch, largest, part
 from mixtura.kernels.whiten import QUAD, whitened
 
@@ -34,7 +34,7 @@ ONE = Shape(QUAD.rows, 1)
 @jit
 def screened_columns(dp: int) -> int:
     """Return how many columns the bounds take."""
-    return max(dp // SHARE // QUAD.rows * QUAD.rows, FEWEST)
+    return imax(dp // SHARE // QUAD.rows * QUAD.rows, FEWEST)
 
 
 @jit
@@ -83,14 +83,14 @@ def complete(
         for j in range(0, last, 8):
             store_panel(SQUARE, zc, j, 0, flip(load_listed(zr, j // 8 * TILE, chosen, c)))
         for q in range(8):
-            zc[last, q] = bounds[k, int(chosen[c + q])]
+            zc[last, q] = bounds[k, whole(chosen[c + q])]
         at, left = begin * (begin + ONE.rows) // (2 * ONE.rows), load_strip(ONE, zc, last, 0)
         for i in range(begin, offset.shape[0], ONE.rows):
             left = less_squares(whitened(ONE, factor, at, offset, zc, i, ZERO), left)
             at += i + ONE.rows
         store_strip(zc, last, 0, left)
-        for q in range(min(8, count - c)):
-            joint[k, int(chosen[c + q])] = zc[last, q]
+        for q in range(imin(8, count - c)):
+            joint[k, whole(chosen[c + q])] = zc[last, q]
 
 
 @jit

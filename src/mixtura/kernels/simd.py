@@ -22,6 +22,8 @@ LLVM splits the eight lanes into what the processor has: two AVX2 registers, one
 ``first(n)``                   1.0 in the first n lanes, 0.0 in the others: the mask of a tail
 ``select(mask, a, b)``         a where the mask is not 0.0, else b
 ``prefetch(a, i, j)``          asks for the cache line of ``a[i, j]``, which may lie outside: nothing happens then
+``imin(a, b)`` ``imax(a, b)``  the smaller and the larger of two integers
+``whole(x)``                   a number without its fraction, as an integer
 ``bits_above(a, b)``           an integer whose bit q tells whether a > b in lane q, or either is NaN
 ``count_bits(n)``              how many bits of an integer are set
 =============================  =============================================================================
@@ -85,6 +87,8 @@ __all__ = [
     "has_fma",
     "hmax",
     "hsum",
+    "imax",
+    "imin",
     "lane",
     "load",
     "load_across",
@@ -99,6 +103,7 @@ __all__ = [
     "vmax",
     "vmin",
     "vsqrt",
+    "whole",
     "widen",
 ]
 
@@ -282,3 +287,35 @@ def count_bits(n: int) -> int:
 @compiled(count_bits, types.intp, types.intp)
 def _emit_count_bits(builder: Any, n: Code) -> Code:
     return builder.ctpop(n)
+
+
+# -------------------------------------------------------------------------------- numbers
+# Python's own words for these are, to Numba, functions of any number of any kind, compiled anew for each of these.
+
+
+def imin(a: int, b: int) -> int:
+    """Return the smaller of two integers."""
+    return min(a, b)
+
+
+compiled(imin, types.intp, types.intp, types.intp)(
+    lambda builder, a, b: builder.select(builder.icmp_signed("<", a, b), a, b)
+)
+
+
+def imax(a: int, b: int) -> int:
+    """Return the larger of two integers."""
+    return max(a, b)
+
+
+compiled(imax, types.intp, types.intp, types.intp)(
+    lambda builder, a, b: builder.select(builder.icmp_signed(">", a, b), a, b)
+)
+
+
+def whole(x: float) -> int:
+    """Return a number without its fraction, as an integer."""
+    return int(x)
+
+
+compiled(whole, types.intp, types.float64)(lambda builder, x: builder.fptosi(x, I64))

@@ -13,7 +13,7 @@ from mixtura._types import FloatArray
 from mixtura.arena import lined
 from mixtura.grid import BLOCK_ROWS
 from mixtura.kernels._jit import entry_jit, inline_jit, jit
-from mixtura.kernels.simd import exp2, fma, fnma, hmax, load, splat, store, vmax
+from mixtura.kernels.simd import exp2, fma, fnma, hmax, imax, imin, load, splat, store, vmax
 from mixtura.kernels.threads import share_out
 from mixtura.kernels.tile import LOWEST, TILE, VECTOR, clear, constant, padded, up_to
 
@@ -96,14 +96,14 @@ def write_joint(
     """Write the log-densities, to base 2, of some rows in each state (formula E1), of four rows at a time."""
     for s in range(0, peaks.shape[0], 8):
         for t in range(begin, end, ROWS):
-            rows = (t, min(t + 1, end - 1), min(t + 2, end - 1), min(t + 3, end - 1))
+            rows = (t, imin(t + 1, end - 1), imin(t + 2, end - 1), imin(t + 3, end - 1))
             j0 = load(peaks, s)
             j1, j2, j3 = j0, j0, j0
             for j in range(x.shape[1]):
                 z0, z1, z2, z3 = enter(x, rows, j, shift, scale, means, s, z)
                 factor = load(factors, j * x.shape[1] + j, s)
                 y0, y1, y2, y3 = factor * z0, factor * z1, factor * z2, factor * z3
-                for h in range(max(0, j - band), j):
+                for h in range(imax(0, j - band), j):
                     factor = load(factors, j * x.shape[1] + h, s)
                     y0, y1 = fma(factor, load(z, h, 0), y0), fma(factor, load(z, h, 8), y1)
                     y2, y3 = fma(factor, load(z, h, 16), y2), fma(factor, load(z, h, 24), y3)
@@ -141,7 +141,7 @@ def write_over_largest(
 ) -> None:
     """Do so with all rows, some at a time, which stay in L1."""
     for begin in range(0, density.shape[0], TILE):
-        take_out(density, begin, min(begin + TILE, density.shape[0]), top)
+        take_out(density, begin, imin(begin + TILE, density.shape[0]), top)
 
 
 @entry_jit
@@ -160,7 +160,7 @@ def write_densities(
     """Write the densities of rows in each state: the steps one after another on rows that stay in L1."""
     n = density.shape[0]
     for begin in range(0, n, TILE):
-        end = min(begin + TILE, n)
+        end = imin(begin + TILE, n)
         write_joint(x, begin, end, shift, scale, means, factors, band, peaks, z, density)
         take_out(density, begin, end, top)
 
@@ -238,9 +238,9 @@ def add_moments(
     d, k8 = pivot.shape
     for b in range(sums.shape[0]):
         clear(sums[b])
-        last = min((b + 1) * BLOCK_ROWS, x.shape[0]) - 1
+        last = imin((b + 1) * BLOCK_ROWS, x.shape[0]) - 1
         for t in range(b * BLOCK_ROWS, last + 1, ROWS):
-            rows = (t, min(t + 1, last), min(t + 2, last), min(t + 3, last))  # one that is repeated counts once
+            rows = (t, imin(t + 1, last), imin(t + 2, last), imin(t + 3, last))  # one that is repeated counts once
             for s in range(0, k8, 8):
                 r0 = load(resp, t, s)
                 r1 = load(resp, rows[1], s) * splat(1.0 if rows[1] > t else 0.0)
@@ -251,7 +251,7 @@ def add_moments(
                     z0, z1, z2, z3 = enter(x, rows, j, shift, scale, pivot, s, z)
                     p0, p1, p2, p3 = r0 * z0, r1 * z1, r2 * z2, r3 * z3
                     store(sums, b, 1 + j, s, load(sums, b, 1 + j, s) + ((p0 + p1) + (p2 + p3)))
-                    for h in range(max(0, j - band), j + 1):
+                    for h in range(imax(0, j - band), j + 1):
                         at = 1 + d + j * d + h
                         even = fma(p0, load(z, h, 0), load(sums, b, at, s))
                         odd = p1 * load(z, h, 8)

@@ -16,7 +16,7 @@ from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, fnma, hsum, load, log, splat, store, vmin
+from mixtura.kernels.simd import fma, fnma, hsum, imax, imin, load, log, splat, store, vmin
 from mixtura.kernels.tile import (
     LOG4_E,
     TILE,
@@ -70,7 +70,7 @@ def squared_distances(
             q0 = q1 = q2 = q3 = splat(0.0)
             for j in range(d):
                 y0 = y1 = y2 = y3 = splat(0.0)
-                for h in range(max(0, j - band), j + 1):
+                for h in range(imax(0, j - band), j + 1):
                     factor = splat(factors[k * d + j, h])
                     y0, y1 = fma(factor, load(gaps, h, s), y0), fma(factor, load(gaps, h, s + 8), y1)
                     y2, y3 = fma(factor, load(gaps, h, s + 16), y2), fma(factor, load(gaps, h, s + 24), y3)
@@ -149,7 +149,7 @@ def add_moments(
                 store(moved, s, product)
                 first = first + product
             store(c1, k * d + j, 0, first)
-            for h in range(max(0, j - band), j + 1):
+            for h in range(imax(0, j - band), j + 1):
                 second = load(c2, at, 0)
                 for s in range(0, TILE, 8):
                     second = fma(load(moved, s), load(gaps, h, s), second)
@@ -166,7 +166,8 @@ def write_sums(
     """Write the sums of the lanes from `at` on; return where they end."""
     for i in range(c.shape[0]):
         out[at + i] = hsum(load(c, i, 0))
-    return at + int(c.shape[0])
+    end: int = at + c.shape[0]
+    return end
 
 
 @entry_jit
@@ -189,7 +190,7 @@ def e_step(
 ) -> None:
     """Write log-likelihood, weight, counts, sums of precisions and moments of each subtree of blocks."""
     k, d = means.shape
-    no_rows, zt, gaps = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d, TILE)
+    zt, gaps = room((d + 7) // 8 * 8, TILE), room(d, TILE)
     tiles = room(3 * k + 4, TILE)
     joint, precision, logs, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k : 3 * k], tiles[3 * k :]
     top, density, w, moved = lines[0], lines[1], lines[2], lines[3]
@@ -201,11 +202,11 @@ def e_step(
             clear(c1)
             clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, no_rows, zt)
+                fill(x, row, count, shift, scale, zt)
                 squared_distances(zt, means, factors, band, gaps, joint)
                 log_densities(d, dofs, peaks, log_most, joint, precision, logs)
                 softmax(joint, top, density)
@@ -241,13 +242,13 @@ def posterior(
 ) -> None:
     """Write labels, log-densities and responsibilities of rows, as far as they are wanted."""
     k, d = means.shape
-    no_rows, zt, gaps = room(ZERO, VECTOR), room((d + 7) // 8 * 8, TILE), room(d, TILE)
+    zt, gaps = room((d + 7) // 8 * 8, TILE), room(d, TILE)
     tiles = room(3 * k + 2, TILE)
     joint, precision, logs, lines = tiles[:k], tiles[k : 2 * k], tiles[2 * k : 3 * k], tiles[3 * k :]
     top, density = lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
-        fill(x, row, count, shift, scale, no_rows, zt)
+        count = imin(TILE, x.shape[0] - row)
+        fill(x, row, count, shift, scale, zt)
         squared_distances(zt, means, factors, band, gaps, joint)
         log_densities(d, dofs, peaks, log_most, joint, precision, logs)
         write_posterior(joint, top, density, row, count, loglik, labels, resp)

@@ -21,7 +21,7 @@ from mixtura.kernels.panel import flip, load_panel, store_panel
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import SLICE_VALUES, map_rows, sum_blocks
-from mixtura.kernels.simd import fma, hsum, load, splat, store
+from mixtura.kernels.simd import fma, hsum, imax, imin, load, splat, store, whole
 from mixtura.kernels.threads import share_out
 from mixtura.kernels.tile import (
     LOG4_E,
@@ -65,8 +65,8 @@ def mark(
             count = x[i, j]
             if not 0.0 <= count < span:
                 beyond = True
-            elif not seen[j, int(count)]:
-                seen[j, int(count)] = True
+            elif not seen[j, whole(count)]:
+                seen[j, whole(count)] = True
     return beyond
 
 
@@ -103,8 +103,8 @@ def fill_places(
     for j in range(at.shape[0]):
         for s in range(count):
             value = rows[s, j]
-            if 0.0 <= value < span and float(int(value)) == value:
-                at[j, s] = places[j, int(value)]
+            if 0.0 <= value < span and float(whole(value)) == value:
+                at[j, s] = places[j, whole(value)]
             else:
                 at[j, s] = find(value, counts, starts[j], starts[j + 1])
         for s in range(count, TILE):
@@ -121,7 +121,7 @@ def find_voids(
     """Replace the places of zeros where all columns of a group have them."""
     last = 0
     for j in range(groups.shape[0]):
-        last = max(last, groups[j])
+        last = imax(last, groups[j])
     for group in range(1, last + 1):
         for s in range(TILE):
             filled[s] = 0
@@ -209,9 +209,9 @@ def e_step(
             clear(c0)
             clear(c1)
             loglik, weights = splat(0.0), splat(0.0)
-            stop = min((b + 1) * BLOCK_ROWS, x.shape[0])
+            stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
-                count = min(TILE, stop - row)
+                count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill_places(x, row, count, places, counts, starts, at)
                 find_voids(groups, starts, at, filled)
@@ -250,7 +250,7 @@ def posterior(
     tiles, lines = room(k8, TILE), room(THREE, TILE)
     joint, top, density = tiles[: resp.shape[1]], lines[0], lines[1]
     for row in range(0, x.shape[0], TILE):
-        count = min(TILE, x.shape[0] - row)
+        count = imin(TILE, x.shape[0] - row)
         fill_places(x, row, count, places, counts, starts, at)
         find_voids(groups, starts, at, filled)
         log_densities(at, tables, peaks, rows, tiles)

@@ -16,6 +16,7 @@ import numpy as np
 from mixtura._types import Array, FloatArray
 from mixtura.arena import lined
 from mixtura.kernels._jit import inline_jit, jit
+from mixtura.kernels.entering import enter
 from mixtura.kernels.panel import Shape, deal, flip, store_panel
 from mixtura.kernels.simd import (
     LANES,
@@ -86,72 +87,62 @@ def fill(
     count: int,
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
-    zr: FloatArray,  # OUT (d8 / 8 TILE, 8): eight columns of all rows, then the next eight; or (0, 8): not wanted
     zt: FloatArray,  # OUT (d8, >= TILE)
 ) -> None:
-    """Write z = (x - shift) scale of `count` rows as columns and as rows, so that vectors can run over either.
+    """Write z = (x - shift) scale of `count` rows as columns, so that vectors can run over rows.
 
-    Padding repeats the last row, so it is as finite as the data are. What does not apply are loops without a round: in
-    branches references to the arrays would be counted, each time for as long as two rows take.
+    Padding repeats the last row, so it is as finite as the data are.
     """
-    rows, d = x[row : row + count], x.shape[1]
-    few = TILE if d <= 2 and count == TILE else ZERO
-    fill_eights(rows, shift, scale, zr, zt)
-    fill_few(rows, few, shift, scale, zt)
-    for j in range(d // 8 * 8, ZERO if few else d):
+    rows = x[row : row + count]
+    if x.shape[1] <= 2 and count == TILE:
+        fill_few(rows, shift, scale, zt)
+    else:
+        fill_many(rows, shift, scale, zt[:0], zt)
+
+
+@inline_jit
+def fill_many(
+    rows: FloatArray,  # IN (count, d)
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    zr: FloatArray,  # OUT (d8 / 8 TILE, 8): eight columns of all rows, then the next eight; or (0, ...): not wanted
+    zt: FloatArray,  # OUT (d8, >= TILE)
+) -> None:
+    """Write any number of columns, also as rows, so that vectors can run over either."""
+    count, d = rows.shape
+    for j in range(0, d // 8 * 8, 8):
+        move, by = load(shift, j), load(scale, j)
+        for s in range(0, TILE, 8):
+            entered = enter(rows, s, j, move, by)
+            if zr.shape[0]:
+                store_panel(SQUARE, zr, j // 8 * TILE + s, 0, entered)
+            store_panel(SQUARE, zt, j, s, flip(entered))
+    for j in range(d // 8 * 8, d):
         for s in range(count):
             zt[j, s] = (rows[s, j] - shift[j]) * scale[j]
         for s in range(count, TILE):
             zt[j, s] = zt[j, count - 1]
-    for j in range(d // 8 * 8, d if zr.shape[0] else ZERO):
-        for s in range(TILE):
-            zr[d // 8 * TILE + s, j % 8] = zt[j, s]
-
-
-@inline_jit
-def fill_eights(
-    rows: FloatArray,  # IN (count, d)
-    shift: FloatArray,  # IN (d,)
-    scale: FloatArray,  # IN (d,)
-    zr: FloatArray,  # OUT (d8 / 8 TILE, 8) or (0, 8)
-    zt: FloatArray,  # OUT (d8, >= TILE)
-) -> None:
-    """Write eight columns at a time, as far as these go."""
-    last = rows.shape[0] - 1
-    for j in range(0, rows.shape[1] // 8 * 8, 8):
-        move, by = load(shift, j), load(scale, j)
-        for s in range(0, TILE, 8):
-            entered = (
-                (load(rows, min(s, last), j) - move) * by,
-                (load(rows, min(s + 1, last), j) - move) * by,
-                (load(rows, min(s + 2, last), j) - move) * by,
-                (load(rows, min(s + 3, last), j) - move) * by,
-                (load(rows, min(s + 4, last), j) - move) * by,
-                (load(rows, min(s + 5, last), j) - move) * by,
-                (load(rows, min(s + 6, last), j) - move) * by,
-                (load(rows, min(s + 7, last), j) - move) * by,
-            )
-            if zr.shape[0]:
-                store_panel(SQUARE, zr, j // 8 * TILE + s, 0, entered)
-            store_panel(SQUARE, zt, j, s, flip(entered))
+        if zr.shape[0]:
+            for s in range(TILE):
+                zr[d // 8 * TILE + s, j % 8] = zt[j, s]
 
 
 @inline_jit
 def fill_few(
-    rows: FloatArray,  # IN (count, d)
-    count: int,
+    rows: FloatArray,  # IN (TILE, 1 or 2)
     shift: FloatArray,  # IN (d,)
     scale: FloatArray,  # IN (d,)
     zt: FloatArray,  # OUT (d8, >= TILE)
 ) -> None:
-    """Write one or two columns of so many rows, of which a vector takes in eight or four."""
-    alone, paired = (count, ZERO) if rows.shape[1] == 1 else (ZERO, count)
-    for s in range(0, alone, 8):
-        store(zt, 0, s, (load_across(rows, s) - splat(shift[0])) * splat(scale[0]))
-    for s in range(0, paired, 8):
-        z, other = deal(load_across(rows, s), load_across(rows, s + 4))
-        store(zt, 0, s, (z - splat(shift[0])) * splat(scale[0]))
-        store(zt, 1, s, (other - splat(shift[1])) * splat(scale[1]))
+    """Write one or two columns, of whose rows a vector takes in eight or four."""
+    if rows.shape[1] == 1:
+        for s in range(0, TILE, 8):
+            store(zt, 0, s, (load_across(rows, s) - splat(shift[0])) * splat(scale[0]))
+    else:
+        for s in range(0, TILE, 8):
+            z, other = deal(load_across(rows, s), load_across(rows, s + 4))
+            store(zt, 0, s, (z - splat(shift[0])) * splat(scale[0]))
+            store(zt, 1, s, (other - splat(shift[1])) * splat(scale[1]))
 
 
 @inline_jit
@@ -166,7 +157,8 @@ def fetch(ahead: FloatArray, at: int, size: int) -> int:
 def part(ahead: FloatArray, parts: int) -> int:
     """Return how many values to fetch at a time, in so many parts."""
     lines = ahead.size // VECTOR
-    return int((lines + parts - 1) // parts * VECTOR)
+    size: int = (lines + parts - 1) // parts * VECTOR
+    return size
 
 
 # -------------------------------------------------------------------------------- shares
