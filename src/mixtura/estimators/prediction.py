@@ -59,7 +59,19 @@ def _step(
     bad = find_bad(chunk, tolerant.family)
     if bad is None and np.isnan(found.loglik).any():
         found = posterior_rows(tolerant, params, chunk, compiled=tolerant.compiles(n_rows, d), wanted=wanted)
+    if bad is None and compiled:
+        _mend(found, tolerant, params, chunk, wanted)
     return found, bad
+
+
+def _mend(found: Posterior, model: RowModel[P, Any], params: P, chunk: Chunk, wanted: Wanted) -> None:
+    """Find by the composed path what is no number to a kernel: rows so far away that squares overflow."""
+    odd = np.flatnonzero(~np.isfinite(found.loglik))
+    if len(odd):
+        again = posterior_rows(model, params, Chunk(chunk.x[odd]), compiled=False, wanted=wanted)
+        found.loglik[odd], found.labels[odd] = again.loglik, again.labels
+        if wanted == "shares":
+            found.resp[odd] = again.resp
 
 
 def write_predictions(

@@ -30,6 +30,7 @@ from mixtura.kernels.tile import (
     fill,
     fill_weights,
     fold,
+    forget,
     held,
     log_likelihood,
     normalize,
@@ -161,6 +162,7 @@ def e_step(
                 count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zt)
+                forget(w, x.shape[1], zt)
                 log_densities(zt, known, logs, base, gaps, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)

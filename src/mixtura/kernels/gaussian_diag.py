@@ -27,6 +27,7 @@ from mixtura.kernels.tile import (
     fill,
     fill_weights,
     fold,
+    forget,
     held,
     log_likelihood,
     normalize,
@@ -131,6 +132,7 @@ def e_step(
                 count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zt)
+                forget(w, x.shape[1], zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(zt, means, factors, peaks, ahead, joint)
                 softmax(joint, top, density)

@@ -30,7 +30,7 @@ from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
 from mixtura.kernels.screen import bound, promising, screened_log_densities
-from mixtura.kernels.simd import bits_above, fma, hsum, imax, imin, load, splat, store, vsqrt, whole
+from mixtura.kernels.simd import bits_above, count_bits, fma, hsum, imax, imin, load, splat, store, vsqrt, whole
 from mixtura.kernels.tile import (
     LOG4_E,
     SKEW,
@@ -44,6 +44,8 @@ from mixtura.kernels.tile import (
     fill_many,
     fill_weights,
     fold,
+    forget,
+    forget_rows,
     held,
     log_likelihood,
     normalize_roots,
@@ -61,22 +63,23 @@ ROOMY = FILLED >= 16  # registers hold the sums of two squares, or of half a squ
 HALF_SQUARE = Shape(CIRCLE, 1)
 TWO = Shape(2, 1)
 WORTHWHILE = 0.5  # share of pairs that look promising from which on the rest of a block is not screened
-ALL = 0b11111111  # lanes
+COPY = 3  # columns of a row whose products take as long as it takes to copy the row
 APART = 32  # lines between what is read and what is written in step: half a page, lest one seem to be the other
 
 
 @jit
-def all_matter(
+def repays(
     roots: FloatArray,  # IN (k, TILE) roots of w r
     k: int,
     least: float,  # root of r from which a row matters
     w: FloatArray,  # IN (TILE,) roots of the weights
+    d8: int,
 ) -> bool:
-    """Tell whether every row of the tile matters to component `k`."""
-    matter = ALL
+    """Tell whether so few rows of the tile matter to component `k` that it takes less time to copy them first."""
+    count = ZERO
     for s in range(0, TILE, 8):
-        matter &= bits_above(load(roots, k, s), splat(least) * load(w, s))
-    return matter == ALL
+        count += count_bits(bits_above(load(roots, k, s), splat(least) * load(w, s)))
+    return bool((TILE - count) * d8 > COPY * TILE)
 
 
 @jit
@@ -231,10 +234,10 @@ def add_moments(
     c1: FloatArray,  # IN OUT (k, d8)
     c2: FloatArray,  # IN OUT (k height, 8)
 ) -> None:
-    """Add r (z - p) and r (z - p)(z - p)', the latter as products of sqrt(r) (z - p), of the rows that matter."""
+    """Add r (z - p) and r (z - p)(z - p)', the latter as products of sqrt(r) (z - p), of at least what matters."""
     for k in range(pivot.shape[0]):
         source, own, count = zr, roots[k], TILE
-        if not all_matter(roots, k, least[k], w):
+        if repays(roots, k, least[k], w, pivot.shape[1]):
             source, own, count = rows, root, gather(zr, roots, k, least[k], w, chosen, root, rows)
         add_products(source, own, count, pivot, k, rows, c1, c2)
 
@@ -308,6 +311,8 @@ def e_step(
                 count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill_many(x[row : row + count], shift, scale, zr, zt)
+                forget(w, x.shape[1], zt)
+                forget_rows(w, zr)
                 ahead = x[row + TILE : row + 2 * TILE]
                 if screens:
                     bound(zt, factors, offsets, peaks, ahead, bounds, density)

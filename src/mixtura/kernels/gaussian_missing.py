@@ -82,7 +82,7 @@ def gather(
     s: int,
     tile: Tile,  # OUT
 ) -> None:
-    """Write z of eight rows, 0 for what is missing; for those after the end the last one again, of weight 0."""
+    """Write z of eight rows, 0 for what is missing or in a row of weight 0, as those after the end are."""
     for q in range(VECTOR):
         row = block.order[imin(begin + q, end - 1)]
         given = weight[row : row + 1]
@@ -93,7 +93,7 @@ def gather(
             tile.w[s + q] = 0.0
         for j in range(x.shape[1]):
             z = (x[row, j] - components.shift[j]) * components.scale[j]
-            tile.zt[j, s + q] = z if z == z else 0.0
+            tile.zt[j, s + q] = z if z == z and tile.w[s + q] > 0.0 else 0.0
 
 
 @jit

@@ -21,6 +21,7 @@ from mixtura.kernels.tile import (
     fill,
     fill_weights,
     fold,
+    forget,
     held,
     log_likelihood,
     normalize,
@@ -134,6 +135,7 @@ def e_step(
                 count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zt)
+                forget(w, x.shape[1], zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(PAIR, zt, factors, offsets, peaks, ahead, joint)
                 softmax(joint, top, density)

@@ -18,7 +18,7 @@ from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, fnma, hsum, imin, load, select, splat, store
+from mixtura.kernels.simd import fma, fnma, hsum, imin, load, splat, store
 from mixtura.kernels.tile import (
     LOG4_E,
     ROOT_HALF_LOG4_E,
@@ -32,6 +32,7 @@ from mixtura.kernels.tile import (
     fill,
     fill_weights,
     fold,
+    forget,
     held,
     log_likelihood,
     over_density,
@@ -102,7 +103,6 @@ def weigh(
 ) -> None:
     """Turn roots of shares into weighted responsibilities; add these and r |z - p|^2, lane by lane."""
     over_density(density, w)
-    zero = splat(0.0)
     for k in range(joint.shape[0]):
         count, second = load(c0, k, 0), load(c2, k, 0)
         for s in range(0, TILE, 8):
@@ -110,7 +110,7 @@ def weigh(
             r = root * root * load(density, s)
             store(joint, k, s, r)
             count = count + r
-            second = fma(r, select(r, load(squares, k, s), zero), second)  # 0 times a square that is infinite is 0
+            second = fma(r, load(squares, k, s), second)
         store(c0, k, 0, count)
         store(c2, k, 0, second)
 
@@ -180,6 +180,7 @@ def e_step(
                 count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zt)
+                forget(w, x.shape[1], zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 squared_distances(zt, means, d, ahead, squares)
                 log_densities(squares, precisions, peaks, joint)

@@ -30,6 +30,7 @@ from mixtura.kernels.tile import (
     fill,
     fill_weights,
     fold,
+    forget,
     held,
     log_likelihood,
     normalize,
@@ -160,6 +161,7 @@ def e_step(
                 count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w[0])
                 fill(x, row, count, shift, scale, zt)
+                forget(w[0], x.shape[1], zt)
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
                 softmax(joint, top, density)

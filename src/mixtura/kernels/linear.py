@@ -29,6 +29,7 @@ from mixtura.kernels.tile import (
     fill,
     fill_weights,
     fold,
+    forget,
     held,
     log_likelihood,
     normalize,
@@ -214,6 +215,7 @@ def e_step(
                 count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zt)
+                forget(w, x.shape[1], zt)
                 fill_features(zt, columns, values, features)
                 fill_base(zt, features, values, kinds, totals, table, base)
                 log_densities(features, base, coefficients, peaks, joint)

@@ -14,7 +14,7 @@ from mixtura.kernels._jit import entry_jit, inline_jit, jit
 from mixtura.kernels.nearest import Known, copy, is_whole, kept, name_rows, pack, workspace
 from mixtura.kernels.room import room
 from mixtura.kernels.run import sum_blocks
-from mixtura.kernels.simd import fma, hsum, imax, imin, load, prefetch, splat, store, whole, widen
+from mixtura.kernels.simd import fma, hsum, imax, imin, load, prefetch, select, splat, store, whole, widen
 from mixtura.kernels.tile import TILE, VECTOR, fill_weights, fold, held, write_row
 from mixtura.stats import Node
 
@@ -54,10 +54,10 @@ def add_rows(
 ) -> None:
     """Add w y, w y^2 and w, y being z less the pivot, to the sums of the nearest center, for a NaN of the first."""
     for s in range(count):
-        k, weight, square = imax(whole(names[s]), 0), splat(w[s]), splat(0.0)
+        k, weight, square, zero = imax(whole(names[s]), 0), splat(w[s]), splat(0.0), splat(0.0)
         for j in range(0, d8, 8):
             prefetch(ahead, (TILE + s) // 2, j)
-            y = (widen(load(tile, s * d + j)) - load(account, k, j)) * load(scale, j)
+            y = select(weight, (widen(load(tile, s * d + j)) - load(account, k, j)) * load(scale, j), zero)
             store(account, k, d8 + j, fma(weight, y, load(account, k, d8 + j)))
             square = fma(y, y, square)
         store(account, k, 2 * d8, fma(weight, square, load(account, k, 2 * d8)))

@@ -16,7 +16,7 @@ from mixtura.kernels._jit import entry_jit, jit
 from mixtura.kernels.posterior import write_posterior
 from mixtura.kernels.room import room
 from mixtura.kernels.run import map_rows, sum_blocks
-from mixtura.kernels.simd import fma, fnma, hsum, imax, imin, load, log, splat, store, vmin
+from mixtura.kernels.simd import fma, fnma, hsum, imax, imin, load, log, splat, store
 from mixtura.kernels.tile import (
     LOG4_E,
     TILE,
@@ -27,6 +27,7 @@ from mixtura.kernels.tile import (
     fill,
     fill_weights,
     fold,
+    forget,
     held,
     log_likelihood,
     normalize,
@@ -35,8 +36,6 @@ from mixtura.kernels.tile import (
     write_row,
 )
 from mixtura.stats import Node
-
-FARTHEST = 1e300  # squared distance over the degrees of freedom: of more, the logarithm would be infinity less infinity
 
 
 @jit
@@ -92,12 +91,12 @@ def log_densities(
     logs: FloatArray,  # OUT (k, TILE) their logarithms
 ) -> None:
     """Write log-densities, and the expected precisions of rows in each component."""
-    one, farthest = splat(1.0), splat(FARTHEST)
+    one = splat(1.0)
     for k in range(dofs.shape[0]):
         inverse, peak, slope = splat(1.0 / dofs[k]), splat(peaks[k]), splat((dofs[k] + d) / 2 * LOG4_E)
         most, log_of_most = splat((dofs[k] + d) / dofs[k]), splat(log_most[k])
         for s in range(0, TILE, 8):
-            y = vmin(farthest, load(joint, k, s) * inverse)  # a NaN stays
+            y = load(joint, k, s) * inverse
             u = one + y
             share = one / u
             fall = fma(y - (u - one), share, log(u))  # log(1 + y), with the digits of y that 1 + y has lost
@@ -207,6 +206,7 @@ def e_step(
                 count = imin(TILE, stop - row)
                 even = fill_weights(weight, row, count, w)
                 fill(x, row, count, shift, scale, zt)
+                forget(w, x.shape[1], zt)
                 squared_distances(zt, means, factors, band, gaps, joint)
                 log_densities(d, dofs, peaks, log_most, joint, precision, logs)
                 softmax(joint, top, density)

@@ -20,6 +20,7 @@ from mixtura.kernels.entering import enter
 from mixtura.kernels.panel import Shape, deal, flip, store_panel
 from mixtura.kernels.simd import (
     LANES,
+    bits_above,
     exp2_above_faint,
     fma,
     load,
@@ -38,6 +39,7 @@ TILE: Any = np.int64(128)  # rows: fewer cost more calls, more do not stay in L1
 VECTOR: Any = np.int64(LANES)
 ZERO: Any = np.int64(0)
 SKEW: Any = VECTOR  # values between columns, where they are read again and again: at TILE, all share a few cache sets
+ALL = (1 << LANES) - 1  # lanes, as bits
 LOWEST = -1e308  # below every log-density, and finite: -inf - LOWEST is -inf, where -inf - -inf is NaN
 SQUARE = Shape(8, 1)
 LN4 = natural_log(4.0)
@@ -143,6 +145,33 @@ def fill_few(
             z, other = deal(load_across(rows, s), load_across(rows, s + 4))
             store(zt, 0, s, (z - splat(shift[0])) * splat(scale[0]))
             store(zt, 1, s, (other - splat(shift[1])) * splat(scale[1]))
+
+
+@jit
+def forget(
+    w: FloatArray,  # IN (TILE,)
+    d: int,
+    zt: FloatArray,  # IN OUT (d8, >= TILE)
+) -> None:
+    """Put rows of weight 0 at 1: wherever they are, they add 0 then, and not 0 times infinity."""
+    one, zero = splat(1.0), splat(0.0)
+    for s in range(0, TILE, 8):
+        weight = load(w, s)
+        if bits_above(weight, zero) != ALL:
+            for j in range(d):
+                store(zt, j, s, select(weight, load(zt, j, s), one))
+
+
+@jit
+def forget_rows(
+    w: FloatArray,  # IN (TILE,)
+    zr: FloatArray,  # IN OUT (d8 / 8 TILE, 8)
+) -> None:
+    """Do the same where they lie as rows."""
+    for s in range(TILE):
+        if w[s] == 0.0:
+            for i in range(s, zr.shape[0], TILE):
+                store(zr, i, 0, splat(1.0))
 
 
 @inline_jit
