@@ -1,5 +1,6 @@
 """Data and helpers that several test modules share, as fixtures."""
 
+import signal
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ STRUCTURES = ("full", "tied", "diag", "spherical")
 
 
 def pytest_configure(config):
-    """Let fits of few rows and few restarts go unremarked: tests make many, and those of the remarks ask for them."""
+    """Let fits of few rows and few restarts go unremarked, which tests make; and hear Ctrl-C, which tests send."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for work in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for remark in ("SpuriousWarning", "DisagreementWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::mixtura.exceptions.{remark}")
 
