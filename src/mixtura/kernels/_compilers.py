@@ -13,20 +13,20 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 from llvmlite.binding import newpassmanagers
-from numba.core import typed_passes, untyped_passes
+from numba.core import typed_passes, types, untyped_passes
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompilerBase
+from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import PassManager
 
 # What comes first, as in Numba: after inlining, most counts of references to arrays cancel, and loops are free of them.
 CHEAP = {"opt": 0, "cost": "cheap", "loop_vectorize": False, "slp_vectorize": False}
 LEVEL = 2  # of LLVM's optimization
 
-# Those of Numba's passes that parts want: the others look for closures, comprehensions and expressions of arrays.
+# Those of Numba's passes that kernels want: the others look for closures, comprehensions and expressions of arrays.
 PASSES = (
     untyped_passes.TranslateByteCode,
     untyped_passes.FixupArgs,
@@ -36,14 +36,53 @@ PASSES = (
     untyped_passes.ReconstructSSA,
     typed_passes.NopythonTypeInference,
     typed_passes.PreLowerStripPhis,
-    typed_passes.IRLegalization,  # finds the last use of each variable, where a reference ends
+    typed_passes.IRLegalization,  # finds the last use of each variable, if references are counted
     typed_passes.NativeLowering,
     typed_passes.NoPythonBackend,
 )
 
 
-class EntryCompiler(Compiler):
-    """Numba's compiler, for what Python calls."""
+class _Known:
+    """What Numba knows of types, which remembers what it finds out about operators and other words.
+
+    By itself it tries all that an operator was ever told to do, at each of the hundreds of places where there is one.
+    """
+
+    found: ClassVar[dict[Any, Any]] = {}
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def resolve_function_type(self, word: Any, args: Any, kws: Any) -> Any:
+        """Return the signature of a call."""
+        if kws or (isinstance(word, types.Type) and not isinstance(word, types.Function)):
+            return self._context.resolve_function_type(word, args, kws)
+        key = word, tuple(args)
+        if key not in self.found:
+            self.found[key] = self._context.resolve_function_type(word, args, kws)
+        return self.found[key]
+
+
+class _Compiler(CompilerBase):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.state.typingctx = _Known(self.state.typingctx)
+
+    def define_pipelines(self) -> list[PassManager]:
+        """Return the passes."""
+        passes = PassManager("kernel")
+        for step in PASSES:
+            if step is not typed_passes.IRLegalization or self.state.flags.nrt:
+                passes.add_pass(step, step.__name__)
+        passes.finalize()
+        return [passes]
+
+
+class EntryCompiler(_Compiler):
+    """A compiler of what Python calls."""
 
     def compile_extra(self, function: Any) -> Any:
         """Compile a function, and with it all that it calls."""
@@ -54,21 +93,12 @@ class EntryCompiler(Compiler):
             return super().compile_extra(function)
 
 
-class PartCompiler(CompilerBase):
+class PartCompiler(_Compiler):
     """A compiler of what is for other kernels only."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.state.library = _Part(self.state.targetctx.codegen(), "part")
-
-    def define_pipelines(self) -> list[PassManager]:
-        """Return the passes."""
-        passes = PassManager("part")
-        for step in PASSES:
-            if step is not typed_passes.IRLegalization or self.state.flags.nrt:
-                passes.add_pass(step, step.__name__)
-        passes.finalize()
-        return [passes]
 
 
 class _Whole(JITCodeLibrary):
