@@ -62,7 +62,7 @@ COLUMN = Shape(ACCUMULATORS, 1)  # of a square of eight rows and eight columns, 
 ROOMY = FILLED >= 16  # registers hold the sums of two squares, or of half a square and what makes its rows
 HALF_SQUARE = Shape(CIRCLE, 1)
 TWO = Shape(2, 1)
-WORTHWHILE = 0.5  # share of pairs that look promising from which on the rest of a block is not screened
+WORTHWHILE = 0.5  # share of pairs that look promising, or were completed, from which on a block is not screened
 COPY = 3  # columns of a row whose products take as long as it takes to copy the row
 APART = 32  # lines between what is read and what is written in step: half a page, lest one seem to be the other
 
@@ -305,7 +305,7 @@ def e_step(
             clear(c1)
             clear(c2)
             loglik, weights = splat(0.0), splat(0.0)
-            screens = far[0] > -np.inf
+            screens, most = far[0] > -np.inf, WORTHWHILE * k * TILE
             stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = imin(TILE, stop - row)
@@ -316,10 +316,13 @@ def e_step(
                 ahead = x[row + TILE : row + 2 * TILE]
                 if screens:
                     bound(zt, factors, offsets, peaks, ahead, bounds, density)
-                    if row == b * BLOCK_ROWS:  # the first tile decides for its block
-                        screens = promising(bounds, density, far) < WORTHWHILE * k * TILE
-                if screens:
-                    screened_log_densities(zr, factors, offsets, far, bounds, density, top, chosen, unsure, zc, joint)
+                    if row == b * BLOCK_ROWS:
+                        screens = promising(bounds, density, far) < most
+                if screens:  # and in the next tile of the block only if it turns out to be worthwhile
+                    done = screened_log_densities(
+                        zr, factors, offsets, far, bounds, density, top, chosen, unsure, zc, joint
+                    )
+                    screens = done < most
                 else:
                     log_densities(QUAD, zt, factors, offsets, peaks, ahead, joint)
                 softmax(joint, top, density)

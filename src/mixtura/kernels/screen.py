@@ -120,13 +120,13 @@ def screened_log_densities(
     unsure: IntArray,  # TMP (TILE / 8,)
     zc: FloatArray,  # TMP (d8 + 1, 8)
     joint: FloatArray,  # OUT (k, TILE)
-) -> None:
-    """Write peak - |L z - L mu|^2 where that can matter, else -inf.
+) -> int:
+    """Write peak - |L z - L mu|^2 where that can matter, else -inf; return how many were written.
 
     First what matters if the largest log-density of a row is as large as guessed, then, if it is less, what else
     matters now that it is known. A NaN among the bounds is completed, so none is lost.
     """
-    vectors = ZERO
+    done, vectors = ZERO, ZERO
     for s in range(0, TILE, 8):
         unsure[vectors] = s
         vectors += 1
@@ -143,9 +143,11 @@ def screened_log_densities(
                 count = append(bits, s, chosen, count)
             if count:
                 complete(zr, factors, offsets, bounds, k, chosen, count, zc, joint)
+            done += count
         vectors = ZERO
         for s in range(0, TILE, 8):
             store(top, s, largest(joint, s))
             if bits_above(load(guess, s), load(top, s)):
                 unsure[vectors] = s
                 vectors += 1
+    return int(done)
