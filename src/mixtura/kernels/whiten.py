@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from mixtura._types import FloatArray
+from mixtura._types import FloatArray, IntArray
 from mixtura.kernels._jit import inline_jit, jit
 from mixtura.kernels.panel import Shape, corner, less_squares, load_strip, outer, spread, spread_strip, store_strip
 from mixtura.kernels.tile import LOG4_E, ROOT_HALF_LOG4_E, TILE, ZERO, constant, fetch, padded, part, up_to
@@ -76,6 +77,14 @@ def pack_factors(rows: int, factors: FloatArray) -> FloatArray:
     That is the transpose of the first `rows` rows up to the diagonal, then of the next ones, padded with zeros.
     """
     dp = up_to(rows, factors.shape[-1])
-    square = padded(factors, dp, dp)
-    panels = [np.swapaxes(square[..., i : i + rows, : i + rows], -1, -2) for i in range(0, dp, rows)]
-    return constant(np.concatenate(panels, axis=-2))
+    row, column = _order(rows, dp)
+    return constant(padded(factors, dp, dp)[..., row, column])
+
+
+@cache
+def _order(rows: int, dp: int) -> tuple[IntArray, IntArray]:
+    """Return row and column of each entry, in that order."""
+    begins = range(0, dp, rows)
+    row = np.concatenate([np.tile(np.arange(i, i + rows), (i + rows, 1)) for i in begins])
+    column = np.concatenate([np.tile(np.arange(i + rows)[:, None], rows) for i in begins])
+    return row, column
