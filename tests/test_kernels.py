@@ -132,6 +132,18 @@ def test_threads_and_chunks_change_no_bit(name, d):
     assert all(same_bits(results[0], other) for other in results[1:])
 
 
+@pytest.mark.parametrize("rows", [10**6, BLOCK_ROWS, 4 * BLOCK_ROWS, 6 * BLOCK_ROWS])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 7, 8, 13])
+def test_the_last_rows_are_one_subtree_and_change_no_bit(blocks, rows):
+    model, params, chunk = _problem("diag", 1, 2, blocks * BLOCK_ROWS - 100)
+    forest: Forest[Any] = Forest()
+    for part in replace(chunk, last=True).split(rows):
+        forest.merge(fold_blocks(model, params, part, compiled=True))
+    assert same_bits(forest.total(), _fold(model, params, chunk, compiled=True))
+    if rows > len(chunk):
+        assert len(list(forest.nodes())) == 1
+
+
 @every_structure
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("where", ["row", "mean", "factor", "weight"])

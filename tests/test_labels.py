@@ -1,5 +1,7 @@
 """Rows whose component is known: labels=."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -7,7 +9,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 import naive
 from compare import assert_close, assert_same_bits
 from mixtura import GaussianMixture, MixtureModel, as_source
+from mixtura.blocks import fold_blocks
 from mixtura.families import Poisson
+from mixtura.sources import ArraySource
+from mixtura.sources.labelled import LabelledSource
 
 
 @pytest.fixture
@@ -26,6 +31,17 @@ def joint_given(case, labels):
         [value if label in (-1, j) else -np.inf for j, value in enumerate(row)]
         for row, label in zip(joint, labels, strict=True)
     ]
+
+
+def test_a_kernel_sums_labels_of_several_blocks():
+    x = np.random.default_rng(0).normal(size=(9000, 1))
+    labels = np.repeat([-1, 0, 1], 3000)
+    fitted = GaussianMixture(2, random_state=0).fit(x[:100])
+    source = LabelledSource(ArraySource(x), labels)
+    steps = [partial(fold_blocks, fitted.model_, fitted.params_, compiled=fast) for fast in (True, False)]
+    compiled, composed = source.fold(steps)
+    assert_allclose(compiled.loglik, composed.loglik, rtol=1e-12)
+    assert compiled.weight == composed.weight == 9000
 
 
 def test_an_update_is_that_of_the_loops(problem, path):

@@ -69,12 +69,15 @@ class Chunk:
         Number of the first block.
     label : int or None
         The component that all rows are known to come from.
+    last : bool
+        Whether no rows follow: the sum over these then is that of a subtree, although it is not full.
     """
 
     x: Array
     weight: FloatArray | None = None
     first: int = 0
     label: int | None = None
+    last: bool = False
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -88,7 +91,8 @@ class Chunk:
     def rows(self, start: int, stop: int) -> Chunk:
         """Return some of the rows, from the start of a block on."""
         weight = None if self.weight is None else self.weight[start:stop]
-        return replace(self, x=self.x[start:stop], weight=weight, first=self.first + start // BLOCK_ROWS)
+        first, last = self.first + start // BLOCK_ROWS, self.last and stop >= len(self)
+        return replace(self, x=self.x[start:stop], weight=weight, first=first, last=last)
 
     def total(self, values: FloatArray) -> FloatArray:
         """Return the weighted sum of `values` (n,), and the total weight.

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def sum_blocks(
     share = max(blocks // (SUBTREES * allowed_threads()), 8 * size * blocks // SUMS_BYTES, 1)
     most = _blocks_a_slice(d, work)
     level = min(share, most).bit_length() - 1
-    cut = _cut(chunk.first, blocks, level)
+    cut = _cut(chunk.first, blocks, level, last=chunk.last)
     cuts, out = cut.starts, np.empty((len(cut.starts) - 1, size))
 
     def run(begin: int, end: int) -> None:
@@ -64,7 +65,8 @@ def sum_blocks(
 
     share_out(run, len(out), most >> level)
     for left, right in cut.joins:
-        out[left] += out[right]
+        into = out[left]  # a view: `out[left] += ...` would write the sums once more
+        into += out[right]
     return ((node, out[row]) for node, row in cut.joined)
 
 
@@ -88,8 +90,8 @@ class _Cut:
 
 
 @lru_cache(maxsize=64)
-def _cut(first: int, blocks: int, level: int) -> _Cut:
-    """Cut blocks into subtrees of at most this level."""
+def _cut(first: int, blocks: int, level: int, *, last: bool) -> _Cut:
+    """Cut blocks into subtrees of at most this level, which are joined to one if these are the `last` blocks."""
     starts: list[int] = []
     joins: dict[int, list[tuple[int, int]]] = defaultdict(list)
     joined: list[tuple[Node, int]] = []
@@ -107,6 +109,11 @@ def _cut(first: int, blocks: int, level: int) -> _Cut:
             height, index, number = height + 1, index // 2, left
         joined.append(((height, index), number))
     runs = [run for height in sorted(joins) for run in _runs(joins[height])]
+    top = (blocks - 1).bit_length()
+    if last and first % (1 << top) == 0:
+        numbers = [number for _, number in joined]  # from the right, as a tree is folded that is not full
+        runs += [run for pair in reversed(list(pairwise(numbers))) for run in _runs([pair])]
+        joined = [((top, first >> top), numbers[0])]
     return _Cut(np.array([*starts, blocks]), runs, joined)
 
 

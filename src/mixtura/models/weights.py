@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Dirichlet:
 
     def rows(self, k: int) -> FloatArray:
         """Return the rows (k,) that the prior adds to each component."""
-        return np.full(k, self.alpha, dtype=np.float64) - 1.0
+        return _rows(self.alpha, k)
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,7 @@ class Weighting:
 
     def is_free(self, weights: FloatArray) -> BoolArray:
         """Tell which of weights (..., k) are not fixed, (k,)."""
-        free = np.ones(weights.shape[-1], dtype=np.bool_)
-        free[list(self.fixed)] = False
-        return free
+        return _free(self.fixed, weights.shape[-1])
 
     def _left(self, weights: FloatArray) -> FloatArray:
         """Return what the weights (..., k) that are not fixed share, (..., 1); 1 where all are, and nobody asks."""
@@ -146,3 +145,18 @@ class Weighting:
             return np.ones_like(weights[..., :1])
         held: FloatArray = weights[..., list(self.fixed)].sum(axis=-1, keepdims=True)
         return 1.0 - held if self.n_free(weights.shape[-1]) else np.ones_like(held)
+
+
+@cache
+def _rows(alpha: float | tuple[float, ...], k: int) -> FloatArray:
+    rows = np.full(k, alpha, dtype=np.float64) - 1.0
+    rows.flags.writeable = False  # all share it
+    return rows
+
+
+@cache
+def _free(fixed: tuple[int, ...], k: int) -> BoolArray:
+    free = np.ones(k, dtype=np.bool_)
+    free[list(fixed)] = False
+    free.flags.writeable = False
+    return free

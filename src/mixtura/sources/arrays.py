@@ -35,7 +35,7 @@ class ArraySource(LocalSource):
         names: tuple[str, ...] | None = None,
         chunk_rows: int = CHUNK_ROWS,
     ) -> None:
-        self._chunk = Chunk(x, weight)
+        self._chunk = Chunk(x, weight, last=True)
         self._chunk_rows = -(-chunk_rows // BLOCK_ROWS) * BLOCK_ROWS
         self.names = names
         self.n_rows, self.n_features = x.shape

@@ -49,7 +49,8 @@ class LabelledSource(LocalSource):
         first = 0
         for label, part in self._parts.items():
             for chunk in part.chunks():
-                yield replace(chunk, first=first + chunk.first, label=None if label == UNKNOWN else label)
+                known = None if label == UNKNOWN else label
+                yield replace(chunk, first=first + chunk.first, label=known, last=False)
             first += -(-part.n_rows // BLOCK_ROWS)
 
     def map_rows(self, step: Callable[[Chunk], R], most: int | None = None) -> Iterator[R]:
