@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.compare import dgemm_rate, fit_mixtura, processor
 from benchmarks.data import capped, clusters, start
 
-UPDATES = (2, 22)
+UPDATES = (2, 22)  # the first of few would find a processor that has to wake up
 ROWS = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 COMPONENTS = (4, 8, 16, 32, 64)
 COLUMNS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)

@@ -52,7 +52,10 @@ def add_rows(
     scale: FloatArray,  # IN (d8,); 0 after the last column
     account: FloatArray,  # IN OUT (k, 2 d8 + 16)
 ) -> None:
-    """Add w y, w y^2 and w, y being z less the pivot, to the sums of the nearest center, for a NaN of the first."""
+    """Add w y, w y^2 and w, y being z less the pivot, to the sums of the nearest center, for a NaN of the first.
+
+    Where w is 0, y is 0 too: it might be infinite.
+    """
     for s in range(count):
         k, weight, square, zero = imax(whole(names[s]), 0), splat(w[s]), splat(0.0), splat(0.0)
         for j in range(0, d8, 8):
