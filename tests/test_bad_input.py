@@ -3,6 +3,8 @@
 Rows and columns are counted from 0, as NumPy counts them; a column of a table goes by its name.
 """
 
+import copy
+import functools
 import json
 import re
 import warnings
@@ -158,11 +160,20 @@ def assert_refused(estimator, fitted_state, error, words, x, **kwargs):
     assert all(after[name] is before[name] for name in before)
 
 
+@functools.cache
+def fit_of_good_rows():
+    return GaussianMixture(2, random_state=0).fit(GOOD)
+
+
+def fitted():
+    """Return an estimator that was fitted before, to be spoiled."""
+    return copy.copy(fit_of_good_rows())
+
+
 @pytest.fixture(params=["new", "fitted"])
 def estimator(request):
     """A new estimator, and one that was fitted before."""
-    new = GaussianMixture(2, random_state=0)
-    return new if request.param == "new" else new.fit(GOOD)
+    return GaussianMixture(2, random_state=0) if request.param == "new" else fitted()
 
 
 @pytest.mark.parametrize("what", BAD_DATA)
@@ -260,13 +271,13 @@ def test_poisson_names_what_is_no_count(value, word, fitted_state):
     ids=["fewer columns", "vector", "inf", "three axes", "sparse", "complex"],
 )
 def test_bad_rows_to_a_fitted_model(method, x, error, words):
-    model = GaussianMixture(2, random_state=0).fit(GOOD)
+    model = fitted()
     with pytest.raises(error, match=all_of(words)):
         getattr(model, method)(x)
 
 
 def test_bad_weights_to_a_fitted_model():
-    model = GaussianMixture(2, random_state=0).fit(GOOD)
+    model = fitted()
     with pytest.raises(ValueError, match=all_of(["negative", "weight", r"row 7\b"])):
         model.score(GOOD, sample_weight=weights_with(-1.0))
     with pytest.raises(ValueError, match=all_of(["weight", "59", "60"])):
@@ -297,7 +308,7 @@ def test_a_row_of_density_zero_and_weight_zero_does_not_count():
 
 
 def test_sample_needs_a_count():
-    model = GaussianMixture(2, random_state=0).fit(GOOD)
+    model = fitted()
     for n in (0, -1):
         with pytest.raises(ValueError, match="n_samples"):
             model.sample(n)
@@ -338,7 +349,7 @@ def test_saving_an_unfitted_model_is_refused(tmp_path):
 def model_file(tmp_path):
     """A good model file."""
     path = tmp_path / "model.json"
-    GaussianMixture(2, random_state=0).fit(GOOD).save(path)
+    fitted().save(path)
     return path
 
 

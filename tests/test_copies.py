@@ -33,11 +33,17 @@ def estimator(request):
     return clone(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows():
     """Whole positive numbers, so that every family takes them."""
     rng = np.random.default_rng(8)
     return rng.poisson(np.where(np.arange(300)[:, None] < 120, [2.0, 9.0], [15.0, 4.0])).astype(float)
+
+
+@pytest.fixture(scope="module", params=list(estimators()), ids=name_of)
+def fitted(request, rows):
+    """Each estimator, fitted."""
+    return clone(request.param).fit(rows)
 
 
 def assert_same_predictions(one, other, x):
@@ -56,10 +62,9 @@ def assert_same_options(one, other):
         assert repr(theirs[name]) == repr(value), name
 
 
-def test_clone_keeps_the_options_and_no_fit(estimator, rows, fitted_state):
-    estimator.fit(rows)
-    copy = clone(estimator)
-    assert_same_options(estimator, copy)
+def test_clone_keeps_the_options_and_no_fit(fitted, fitted_state):
+    copy = clone(fitted)
+    assert_same_options(fitted, copy)
     assert fitted_state(copy) == {}
 
 
@@ -71,31 +76,28 @@ def test_options_go_in_and_out(estimator):
     assert repr(estimator).startswith(type(estimator).__name__)
 
 
-def test_pickle(estimator, rows):
-    estimator.fit(rows)
+def test_pickle(fitted, rows):
     for protocol in (2, pickle.HIGHEST_PROTOCOL):
-        copy = pickle.loads(pickle.dumps(estimator, protocol))  # noqa: S301 (our own bytes)
-        assert_same_bits(estimator, copy)
-        assert_same_options(estimator, copy)
-        assert_same_predictions(estimator, copy, rows)
-        assert copy.result_.status is estimator.result_.status
+        copy = pickle.loads(pickle.dumps(fitted, protocol))  # noqa: S301 (our own bytes)
+        assert_same_bits(fitted, copy)
+        assert_same_options(fitted, copy)
+        assert_same_predictions(fitted, copy, rows)
+        assert copy.result_.status is fitted.result_.status
 
 
-def test_save_and_load_are_exact(estimator, rows, tmp_path):
-    estimator.fit(rows)
-    estimator.save(tmp_path / "model.json")
+def test_save_and_load_are_exact(fitted, rows, tmp_path):
+    fitted.save(tmp_path / "model.json")
     copy = mixtura.load(tmp_path / "model.json")
-    assert type(copy) is type(estimator)
-    assert_same_bits(estimator, copy)
-    assert_same_options(estimator, copy)
-    assert_same_predictions(estimator, copy, rows)
+    assert type(copy) is type(fitted)
+    assert_same_bits(fitted, copy)
+    assert_same_options(fitted, copy)
+    assert_same_predictions(fitted, copy, rows)
     for name in ("converged_", "n_iter_", "lower_bound_", "loglik_", "n_features_in_"):
-        assert getattr(copy, name) == getattr(estimator, name), name
+        assert getattr(copy, name) == getattr(fitted, name), name
 
 
-def test_saving_a_loaded_model_writes_the_same_file(estimator, rows, tmp_path):
-    estimator.fit(rows)
-    estimator.save(tmp_path / "one.json")
+def test_saving_a_loaded_model_writes_the_same_file(fitted, tmp_path):
+    fitted.save(tmp_path / "one.json")
     mixtura.load(tmp_path / "one.json").save(tmp_path / "two.json")
     assert (tmp_path / "two.json").read_bytes() == (tmp_path / "one.json").read_bytes()
 

@@ -376,7 +376,7 @@ def test_an_interrupt_calls_off_what_runs(client):
 
 
 def test_an_abandoned_pass_calls_off_what_runs(client):
-    source = as_source(da.from_array(X, chunks=(100, 3)))
+    source = as_source(da.from_array(X, chunks=(500, 3)))
 
     def stop(rows):
         raise TimeoutError("out of time")

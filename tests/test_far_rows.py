@@ -1,5 +1,7 @@
 """Rows as far away as numbers go: a kernel that overflows there would make a NaN of what is to be next to nothing."""
 
+import functools
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -33,19 +35,25 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=[1, 3, 9])
-def case(request, kind):
-    """A model, parameters that fit 300 narrow rows, and these rows with one of them as far away as it can be."""
-    d = request.param
+@functools.cache
+def fitted(kind, d):
+    """Return a model, parameters that fit 300 narrow rows, and these rows."""
     rng = np.random.default_rng(d)
     x = (np.exp(rng.normal(size=(300, d))) + np.repeat([0.0, 9.0], 150)[:, None]) / 1000
-    fitted = KINDS[kind].fit(x)
-    model = fitted.model_.for_missing() if kind == "missing" else fitted.model_
-    far = x.copy()
+    found = KINDS[kind].fit(x)
+    return found.model_.for_missing() if kind == "missing" else found.model_, found.params_, x
+
+
+@pytest.fixture(params=[1, 3, 9])
+def case(request, kind):
+    """A model, parameters that fit narrow rows, and these rows with one of them as far away as it can be."""
+    d = request.param
+    model, params, x = fitted(kind, d)
+    x, far = x.copy(), x.copy()
     far[7] = FARTHEST * (1 if kind in ("gamma", "exponential") else (-1) ** np.arange(d))
     if kind == "missing":
         x[20, 0] = far[20, 0] = np.nan
-    return model, fitted.params_, x, far
+    return model, params, x, far
 
 
 def test_of_weight_0_they_change_no_bit(case):

@@ -69,6 +69,7 @@ def test_every_candidate_is_what_it_is_when_it_is_fitted_alone(options):
         assert (candidate.loglik, candidate.n_iter, candidate.converged) == (alone.loglik_, alone.n_iter_, True)
 
 
+@pytest.mark.slow
 @doubtful
 def test_the_winner_does_not_depend_on_where_fits_stop():
     """At these rows a thousandth of a nat each is three times the penalty of a component, and there is a plateau."""
