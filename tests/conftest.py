@@ -1,6 +1,8 @@
 """Data and helpers that several test modules share, as fixtures."""
 
+import random
 import signal
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,26 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for remark in ("SpuriousWarning", "DisagreementWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::mixtura.exceptions.{remark}")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--most-cases", type=int, metavar="N", help="of each test, run N cases drawn by its name, or all")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the cases that ``--most-cases`` does not draw, but for scikit-learn's: each of those is a test."""
+    most = config.getoption("most_cases", None)
+    if most is None:
+        return
+    cases = defaultdict(list)
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    drawn = set()
+    for test, of_test in cases.items():
+        every = len(of_test) <= most or test.endswith("test_generic_checks")
+        drawn.update(of_test if every else random.Random(test).sample(of_test, most))
+    config.hook.pytest_deselected(items=[item for item in items if item not in drawn])
+    items[:] = [item for item in items if item in drawn]
 
 
 @dataclass(frozen=True)
