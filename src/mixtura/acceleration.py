@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 
 from mixtura._types import FloatArray
+from mixtura.blas import one_thread
 from mixtura.model import Event, Model, SmoothModel
 from mixtura.persistence import encode
 
@@ -151,7 +152,7 @@ class QuasiNewton(Ascent):
         """Return a quasi-Newton step, or the EM update before EM has settled and where such a step cannot be held."""
         model = _smooth(model)
         point, update, gradient = _look_around(model, here)
-        memory = self._take_in(model, here, memory, point, gradient)
+        memory = self._take_in(here, memory, point, gradient)
         step = _direction(model, here.params, memory, update)
         informed = len(memory.steps) > 0 and not here.gains  # by a fit to other rows
         remaining = CAUTION * max(_inner(gradient, step), 0.0 if informed else aitken(here.gains))
@@ -168,38 +169,31 @@ class QuasiNewton(Ascent):
         """Go to the EM update of the point before, with what the failed step taught."""
         if memory.fallback is None:
             return super().retreat(model, tried, memory)
-        model = _smooth(model)
-        fallback, memory = memory.fallback, replace(memory, reach=memory.size / SHRINK, fallback=None)
+        fallback = memory.fallback
         if tried is not None and not tried.events:
-            point, _, gradient = _look_around(model, tried)
-            memory = self._learn(model, tried.params, memory, point, gradient)
-        return Proposal(fallback, math.inf, memory)
+            point, _, gradient = _look_around(_smooth(model), tried)
+            memory = self._learn(memory, point, gradient)
+        return Proposal(fallback, math.inf, replace(memory, reach=memory.size / SHRINK, fallback=None))
 
     def _take_in(
-        self,
-        model: SmoothModel[P, Any],
-        here: Evaluated[P],
-        memory: Memory[P] | None,
-        point: FloatArray,
-        gradient: FloatArray,
+        self, here: Evaluated[P], memory: Memory[P] | None, point: FloatArray, gradient: FloatArray
     ) -> Memory[P]:
         """Return what is known after an evaluation; an event leaves nothing of it but where EM is."""
+        calm = bool(here.gains and here.gains[-1] < CALM)
         if memory is None or here.events:
             none = np.empty((0, len(point)))
-            memory = Memory(point=point, gradient=gradient, steps=none, turns=none)
-        else:
-            memory = self._learn(model, here.params, memory, point, gradient)
-            reach = memory.reach if memory.fallback is None else max(memory.reach, GROW * memory.size)
-            memory = replace(memory, point=point, gradient=gradient, reach=reach, fallback=None)
-        calm = memory.calm or bool(here.gains and here.gains[-1] < CALM)
-        return replace(memory, calm=calm)
+            return Memory(point=point, gradient=gradient, steps=none, turns=none, calm=calm)
+        memory = self._learn(memory, point, gradient)
+        reach = memory.reach if memory.fallback is None else max(memory.reach, GROW * memory.size)
+        calm = calm or memory.calm
+        return replace(memory, point=point, gradient=gradient, reach=reach, calm=calm, fallback=None)
 
-    def _learn(
-        self, model: SmoothModel[P, Any], params: P, memory: Memory[P], point: FloatArray, gradient: FloatArray
-    ) -> Memory[P]:
+    def _learn(self, memory: Memory[P], point: FloatArray, gradient: FloatArray) -> Memory[P]:
         """Remember the step from the last evaluation to `point`, if the objective bends down along it (formula Q4)."""
         step, turn = point - memory.point, memory.gradient - gradient
-        if not _inner(step, turn) > CURVATURE * _inner(step, model.metric(params, step)):
+        # The metric makes the gradient of an EM update: so much is known of its size without the metric.
+        squared = _inner(step, memory.gradient) if memory.fallback is None else memory.size**2
+        if not _inner(step, turn) > CURVATURE * squared:
             return memory
         kept = slice(max(0, len(memory.steps) + 1 - self.pairs), None)
         steps, turns = np.vstack([memory.steps, step])[kept], np.vstack([memory.turns, turn])[kept]
@@ -242,21 +236,22 @@ def _look_around(model: SmoothModel[P, Any], here: Evaluated[P]) -> tuple[FloatA
 
 
 def _direction(model: SmoothModel[P, Any], params: P, memory: Memory[P], update: FloatArray) -> FloatArray:
-    """Return the quasi-Newton step, by the two loops of L-BFGS (formula Q3); without memory it is the EM update."""
+    """Return the quasi-Newton step (formula Q3); without memory it is the EM update.
+
+    The two loops of L-BFGS are written as what they do: they solve triangular systems of the pairs' inner products.
+    """
     if not len(memory.steps):
         return update
-    pairs = [(step, turn, _inner(step, turn)) for step, turn in zip(memory.steps, memory.turns, strict=True)]
-    gradient, shares = memory.gradient, []
-    for step, turn, bend in reversed(pairs):
-        share = _inner(step, gradient) / bend
-        gradient = gradient - share * turn
-        shares.append(share)
-    _, turn, bend = pairs[-1]
-    scale = bend / _inner(turn, model.inverse_metric(params, turn))
-    direction = min(max(scale, 1.0), LONGEST) * model.inverse_metric(params, gradient)
-    for (step, turn, bend), share in zip(pairs, reversed(shares), strict=True):
-        direction = direction + (share - _inner(turn, direction) / bend) * step
-    return direction
+    steps, turns = memory.steps, memory.turns
+    with one_thread():  # no number of threads can change the order of sums
+        products = np.triu(steps @ turns.T)
+        shares = np.linalg.solve(products, steps @ memory.gradient)
+        bend, last = products[-1, -1], turns[-1]
+        scale = bend / _inner(last, model.inverse_metric(params, last))
+        rest = model.inverse_metric(params, memory.gradient - shares @ turns)
+        direction: FloatArray = min(max(scale, 1.0), LONGEST) * rest
+        shares = np.linalg.solve(products.T, products.diagonal() * shares - turns @ direction)
+        return direction + shares @ steps
 
 
 def _inner(a: FloatArray, b: FloatArray) -> float:
