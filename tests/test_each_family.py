@@ -15,7 +15,9 @@ from mixtura.families import (
     Bernoulli,
     Beta,
     Categorical,
+    Diag,
     Exponential,
+    Full,
     Gamma,
     Gaussian,
     LogNormal,
@@ -23,6 +25,7 @@ from mixtura.families import (
     NegativeBinomial,
     Poisson,
     Product,
+    Spherical,
     StudentT,
     Tied,
     VonMises,
@@ -421,3 +424,13 @@ def test_coordinates_that_underflow_are_no_parameters(family):
     for j in range(len(vector)):
         far = np.where(np.arange(len(vector)) == j, -800.0, vector)
         assert family.from_free(far, theta) is None
+
+
+@pytest.mark.parametrize("structure", [Full(), Tied(), Diag(), Spherical()])
+@pytest.mark.parametrize("log", [-800.0, 800.0])
+def test_a_factor_without_an_inverse_is_no_parameter(structure, log):
+    family = Gaussian(structure)
+    theta = MixtureModel(family).fit([[0.2, 0.1], [0.3, 0.7], [0.7, 0.4]]).params_.components
+    vector = family.free(theta)
+    vector[-1] = log  # of the last diagonal entry, whatever the structure
+    assert family.from_free(vector, theta) is None

@@ -13,7 +13,7 @@ import numpy as np
 
 from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Covariance
-from mixtura.families.linalg import is_occupied, quotient, ratio
+from mixtura.families.linalg import quotient, ratio
 from mixtura.frame import HORIZON, Frame
 
 # Rows that the default adds to a component: twice the a_n of Chen & Tan, who take 1/n, at n = 20000, but constant, so
@@ -111,6 +111,8 @@ class PriorRows:
         pivot, shift : (k, d) array
             The means of the rows are ``pivot + shift``.
         """
+        if not self.mean_rows:
+            return shift
         pull = quotient(np.full_like(counts, self.mean_rows), counts + self.mean_rows)
         return shift + pull[:, None] * (self.mean - pivot - shift)
 
@@ -138,7 +140,7 @@ class PriorRows:
         rows = structure.rows_of_each(counts)
         scatter = rows * covariances + structure.scatter(counts, moved) + self._scatter(structure, gaps)
         total = rows + self._divisor(structure, len(counts))
-        return np.divide(scatter, total, out=covariances.copy(), where=is_occupied(total))
+        return quotient(scatter, total, covariances)
 
     def means_of_rows(self, counts: FloatArray, pivot: FloatArray, shift: FloatArray) -> FloatArray:
         """Return what `means` makes these of; the same for a component without rows."""
@@ -159,7 +161,8 @@ class PriorRows:
 
     def _scatter(self, structure: Covariance[Any], gaps: FloatArray) -> FloatArray:
         """Return the scatter of the rows that the prior is worth, about means so far from its own."""
-        return structure.scatter(np.full(len(gaps), self.mean_rows), gaps) + self.rows * self.covariance
+        scatter = self.rows * self.covariance
+        return scatter + structure.scatter(np.full(len(gaps), self.mean_rows), gaps) if self.mean_rows else scatter
 
     def log_density(self, structure: Covariance[Any], means: FloatArray, factors: FloatArray) -> float:
         """Return the log prior density, 0 at its mode but for the means' part (formula P1)."""

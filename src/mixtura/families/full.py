@@ -15,6 +15,7 @@ from mixtura.families.linalg import (
     from_triangle,
     invert_lower,
     log_diagonal,
+    lower_ones,
     pack_lower,
     quotient,
     ratio,
@@ -79,13 +80,13 @@ class _Matrices(Covariance[M]):
     def metric(self, factors: FloatArray, weights: FloatArray, d: int, step: FloatArray) -> FloatArray:
         inverse, diagonal = invert_lower(factors), np.diagonal(factors, axis1=-2, axis2=-1)
         turn = times_diagonal(unpack_lower(step, factors), diagonal) @ inverse
-        turn = times_diagonal(turn, 2.0) * self.rows_of_each(weights)
+        turn = turn * (lower_ones(d, 2.0) * self.rows_of_each(weights))
         return pack_lower(times_diagonal(turn @ np.swapaxes(inverse, -1, -2), diagonal))
 
     def inverse_metric(self, factors: FloatArray, weights: FloatArray, d: int, gradient: FloatArray) -> FloatArray:
         diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
         turn = times_diagonal(unpack_lower(gradient, factors), 1 / diagonal) @ np.swapaxes(factors, -1, -2)
-        turn = quotient(times_diagonal(np.tril(turn), 0.5), self.rows_of_each(weights))
+        turn = turn * quotient(lower_ones(d, 0.5), self.rows_of_each(weights))
         return pack_lower(times_diagonal(turn @ factors, 1 / diagonal))
 
     def roots(self, factors: FloatArray) -> FloatArray:

@@ -202,7 +202,9 @@ class Gaussian(GaussianPieces, GaussianInformation):
         if (prior := self._prior_rows(theta)) is not None:
             gaps = prior.mean - theta.pivot - means
             covariances = prior.covariances(self.covariance, counts, covariances, shift - means, gaps)
-        return means, self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
+        if self.reg_covar:
+            covariances = self.covariance.widen(covariances, self.reg_covar * theta.frame.scale**2)
+        return means, covariances
 
     def _means(self, theta: GaussianParams, counts: FloatArray, shift: FloatArray) -> FloatArray:
         """Return the new means of components whose rows have the means `shift`, all less the pivot."""
@@ -220,42 +222,40 @@ class Gaussian(GaussianPieces, GaussianInformation):
 
     def from_free(self, vector: FloatArray, like: GaussianParams) -> GaussianParams | None:
         """Return the parameters with these coordinates, None if a variance would be below the floor or no number."""
-        means = vector[: like.means.size].reshape(like.means.shape)
+        k, d = like.means.shape
+        means = vector[: k * d].reshape(k, d)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            factors = self.covariance.from_free(vector[like.means.size :], like.factors)
+            factors = self.covariance.from_free(vector[k * d :], like.factors)
+            volumes = self.covariance.log_det(factors, k, d)  # infinite where a factor has no inverse
+            if not _within_horizon(means, factors, volumes):
+                return None
             covariances = self.covariance.invert(factors)
-        if not all((np.abs(values) < HORIZON).all() for values in (means, factors, covariances)):
+        if not _within_horizon(covariances):
             return None
         theta, events = self._assemble(like, means, covariances)
         return None if events else replace(theta, factors=factors)
 
     def metric(self, theta: GaussianParams, weights: FloatArray, step: FloatArray) -> FloatArray:
         """Return the complete-data information times a step (formula Q2)."""
-        means, factors = np.split(step, [theta.means.size])
-        precisions = self.covariance.precisions(theta.factors)
-        return np.concatenate(
-            [
-                (weights[:, None] * self._multiply(precisions, means, theta)).ravel(),
-                self.covariance.metric(theta.factors, weights, theta.means.shape[1], factors),
-            ]
-        )
+        k, d = theta.means.shape
+        whitened = self._multiply(theta.factors, step[: k * d].reshape(k, d))
+        of_means = weights[:, None] * self._multiply(self.covariance.upper(theta.factors), whitened)
+        of_factors = self.covariance.metric(theta.factors, weights, d, step[k * d :])
+        return np.concatenate([of_means.ravel(), of_factors])
 
     def inverse_metric(self, theta: GaussianParams, weights: FloatArray, gradient: FloatArray) -> FloatArray:
         """Return the step of which `metric` makes this gradient."""
-        means, factors = np.split(gradient, [theta.means.size])
-        return np.concatenate(
-            [
-                quotient(self._multiply(theta.covariances, means, theta), weights[:, None]).ravel(),
-                self.covariance.inverse_metric(theta.factors, weights, theta.means.shape[1], factors),
-            ]
-        )
+        k, d = theta.means.shape
+        spread = self._multiply(theta.covariances, gradient[: k * d].reshape(k, d))
+        of_means = quotient(spread, weights[:, None])
+        of_factors = self.covariance.inverse_metric(theta.factors, weights, d, gradient[k * d :])
+        return np.concatenate([of_means.ravel(), of_factors])
 
-    def _multiply(self, matrices: FloatArray, means: FloatArray, theta: GaussianParams) -> FloatArray:
-        """Return matrices of the structure times one vector (d,) for each component, (k, d)."""
-        (k, d), vectors = theta.means.shape, means.reshape(theta.means.shape)
+    def _multiply(self, matrices: FloatArray, vectors: FloatArray) -> FloatArray:
+        """Return matrices of the structure times one vector for each component, (k, d)."""
         if not self.covariance.correlated:
-            return self.covariance.variances(matrices, k, d) * vectors
-        product: FloatArray = np.einsum("kij,kj->ki", self.covariance.expand(matrices, k, d), vectors)
+            return self.covariance.variances(matrices, *vectors.shape) * vectors
+        product: FloatArray = (matrices @ vectors[:, :, None])[:, :, 0]
         return product
 
     def is_interior(self, theta: GaussianParams) -> bool:
@@ -390,3 +390,8 @@ class Gaussian(GaussianPieces, GaussianInformation):
         columns = ", ".join(str(j) for j in np.flatnonzero(narrow))
         where = f" in column {columns}" if columns else ""
         return Event(EventKind.FLOOR, component, f"{self.covariance.owner.format(component)} collapsed{where}")
+
+
+def _within_horizon(*values: FloatArray) -> bool:
+    """Tell whether all values are numbers that can be squared."""
+    return all((np.abs(value) < HORIZON).all() for value in values)

@@ -16,6 +16,8 @@ SINGULAR = 64 * float(np.finfo(np.float64).eps)
 
 TINY = float(np.finfo(np.float64).tiny)  # a number below it has lost digits
 
+SMALL = 16  # columns up to which LAPACK inverts a triangle, as any matrix, before its halves could be
+
 IN_CACHE = 1 << 13  # values of a temporary array that are worked on fast
 
 HALF_APART = 2 / pi  # squared distance of the mean of one half of a normal distribution from the cut, in variances
@@ -81,68 +83,66 @@ def share_basis(shares: FloatArray) -> FloatArray:
 
 def log_diagonal(matrices: FloatArray) -> FloatArray:
     """Return the log-determinant of triangular matrices (..., d, d)."""
-    total: FloatArray = np.log(np.diagonal(matrices, axis1=-2, axis2=-1)).sum(axis=-1)
+    total: FloatArray = np.log(matrices.diagonal(axis1=-2, axis2=-1)).sum(axis=-1)
     return total
 
 
 def with_diagonal(matrices: FloatArray, diagonal: FloatArray) -> FloatArray:
     """Return matrices (..., d, d) with another diagonal (..., d)."""
-    changed = matrices.copy()
-    np.einsum("...jj->...j", changed)[...] = diagonal
+    changed = matrices.copy()  # in C order, so that it has views of other shapes
+    changed.reshape(*matrices.shape[:-2], -1)[..., :: matrices.shape[-1] + 1] = diagonal
     return changed
 
 
-def times_diagonal(matrices: FloatArray, factor: FloatArray | float) -> FloatArray:
-    """Return matrices (..., d, d) with their diagonal multiplied."""
-    return with_diagonal(matrices, np.diagonal(matrices, axis1=-2, axis2=-1) * factor)
+def times_diagonal(matrices: FloatArray, factor: FloatArray) -> FloatArray:
+    """Return matrices (..., d, d) with their diagonal multiplied by a factor (..., d)."""
+    return with_diagonal(matrices, matrices.diagonal(axis1=-2, axis2=-1) * factor)
 
 
 @cache
-def _lower(d: int) -> tuple[IntArray, IntArray]:
-    """Return the rows and columns of a lower triangle: found once, they cost more than what is done with them."""
-    return np.tril_indices(d)
+def lower_ones(d: int, diagonal: float) -> FloatArray:
+    """Return a triangle (d, d) of ones with this on its diagonal: to multiply matrices with it takes one call."""
+    ones = np.tri(d, k=-1) + diagonal * np.eye(d)
+    ones.flags.writeable = False  # all share it
+    return ones
+
+
+@cache
+def _lower(d: int) -> IntArray:
+    """Return the places of a lower triangle in its matrix: found once, they cost more than what is done with them."""
+    return np.flatnonzero(np.tri(d))
 
 
 def pack_lower(matrices: FloatArray) -> FloatArray:
     """Return the lower triangles of matrices (..., d, d) one after another; what is above does not count."""
-    row, column = _lower(matrices.shape[-1])
-    packed: FloatArray = matrices[..., row, column].ravel()
-    return packed
+    *stack, d, _ = matrices.shape
+    return matrices.reshape(*stack, d * d).take(_lower(d), axis=-1).ravel()
 
 
 def unpack_lower(packed: FloatArray, like: FloatArray) -> FloatArray:
     """Return the lower-triangular matrices, of the shape of `like`, that `pack_lower` packed."""
-    lower = np.zeros_like(like)
-    row, column = _lower(like.shape[-1])
-    lower[..., row, column] = packed.reshape((*like.shape[:-2], -1))
-    return lower
+    *stack, d, _ = like.shape
+    lower = np.zeros((*stack, d * d))
+    lower[..., _lower(d)] = packed.reshape(*stack, -1)
+    return lower.reshape(like.shape)
 
 
 def invert_lower(lower: FloatArray) -> FloatArray:
-    """Invert lower-triangular matrices (..., d, d); the result is exactly lower.
+    """Invert lower-triangular matrices (..., d, d) that have no 0 on the diagonal; the result is exactly lower.
 
-    Blocks along the diagonal are inverted, all of one width at once, from the two halves that are: log d steps.
+    A large one is inverted by its halves, both at once; of an odd number of columns these have one in common.
     """
     d = lower.shape[-1]
-    size = 1 << (d - 1).bit_length()
-    whole = np.zeros((*lower.shape[:-2], size, size))
-    whole[..., :d, :d] = lower
-    inverse = np.zeros_like(whole)
-    np.einsum("...ii->...i", inverse)[..., :d] = 1.0 / np.einsum("...ii->...i", lower)
-    width = 1
-    while width < d:
-        blocks, found = _diagonal_blocks(whole, 2 * width), _diagonal_blocks(inverse, 2 * width)
-        upper, low = slice(width), slice(width, None)
-        found[..., low, upper] = -found[..., low, low] @ blocks[..., low, upper] @ found[..., upper, upper]
-        width *= 2
-    return inverse[..., :d, :d]
-
-
-def _diagonal_blocks(matrices: FloatArray, width: int) -> FloatArray:
-    """Return a view (..., m, width, width) of the blocks along the diagonal of matrices (..., m width, m width)."""
-    m = matrices.shape[-1] // width
-    blocks: FloatArray = np.einsum("...iaib->...iab", matrices.reshape(*matrices.shape[:-2], m, width, m, width))
-    return blocks
+    if d <= SMALL:  # of an upper one LAPACK exchanges no rows, so that 0 stays 0
+        upper = np.linalg.inv(lower.swapaxes(-1, -2))
+        return np.ascontiguousarray(upper.swapaxes(-1, -2), dtype=np.float64)
+    half = (d + 1) // 2
+    first, last = invert_lower(np.stack([lower[..., :half, :half], lower[..., -half:, -half:]]))
+    last = last[..., 2 * half - d :, 2 * half - d :]
+    inverse = np.zeros(lower.shape)
+    inverse[..., :half, :half], inverse[..., half:, half:] = first, last
+    inverse[..., half:, :half] = -last @ lower[..., half:, :half] @ first
+    return inverse
 
 
 def reorder_columns(lower: FloatArray, order: IntArray) -> FloatArray:
@@ -220,7 +220,7 @@ def _lift(correlation: FloatArray, least: float) -> tuple[FloatArray, bool]:
 
 def from_triangle(packed: FloatArray, d: int) -> FloatArray:
     """Return symmetric matrices (..., d, d) from their lower triangles, row after row."""
-    return packed[..., _triangle(d)]
+    return packed.take(_triangle(d), axis=-1)
 
 
 @cache

@@ -175,7 +175,7 @@ class _OfLogarithms(Gaussian):
     def _kernel_density(self, log_weights: FloatArray, theta: GaussianParams) -> tuple[FloatArray, ...]:
         """Return what a kernel makes densities of: a normal density times 1 / x is another one (formula D15)."""
         frame, unit = theta.frame, 1 / theta.frame.scale
-        step = self._multiply(theta.covariances, np.broadcast_to(unit, theta.means.shape), theta)
+        step = self._multiply(theta.covariances, np.broadcast_to(unit, theta.means.shape))
         constants = (theta.means - step / 2) @ unit + frame.shift.sum()
         return super()._kernel_density(log_weights - constants, replace(theta, means=theta.means - step))
 

@@ -16,7 +16,7 @@ from mixtura._types import FloatArray, IntArray
 from mixtura.families.covariance import Moments
 from mixtura.families.full import Full
 from mixtura.families.gaussian import Gaussian, GaussianParams
-from mixtura.families.linalg import pack_lower, ratio, times_diagonal
+from mixtura.families.linalg import lower_ones, pack_lower, ratio
 from mixtura.frame import EPS
 from mixtura.model import Event
 from mixtura.stats import Sums
@@ -92,7 +92,7 @@ class StackedGaussian(Gaussian):
         if theta.pivot.any():
             return log_weights[:, None] + self.log_density(theta, x.rows).T
         precisions = self.covariance.precisions(theta.factors)
-        slopes = self._multiply(precisions, theta.means, theta)
+        slopes = self._multiply(precisions, theta.means)
         peaks = log_weights + self.log_peaks(theta) - (slopes * theta.means).sum(axis=1) / 2
         joint: FloatArray = np.column_stack([np.maximum(peaks, NEVER), slopes]) @ x.first
         by_matrix = self._of_each_matrix(joint)
@@ -126,7 +126,7 @@ class StackedGaussian(Gaussian):
         """Return by how much log-densities (k,) fall with each of these squares and products, (k, t)."""
         if not self.covariance.correlated:
             return self.covariance.variances(precisions, *theta.means.shape) / 2
-        return pack_lower(times_diagonal(precisions, 0.5)).reshape(len(precisions), -1)
+        return pack_lower(precisions * lower_ones(precisions.shape[-1], 0.5)).reshape(len(precisions), -1)
 
     def _assemble(
         self, theta: GaussianParams, means: FloatArray, covariances: FloatArray

@@ -331,9 +331,10 @@ class HiddenMarkov(Generic[T]):
         """The family of the next state: the first one, and that after each state, are categories."""
         return Categorical(self.n_states)
 
-    def _split(self, vector: FloatArray) -> list[FloatArray]:
+    def _split(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the coordinates of the chain and those of the family."""
-        return np.split(vector, [(self.n_states + 1) * self.n_states])
+        m = (self.n_states + 1) * self.n_states
+        return vector[:m], vector[m:]
 
     def _extra(self) -> FloatArray:
         """Return what the prior adds to the counts of first states and of transitions, (k + 1, k)."""

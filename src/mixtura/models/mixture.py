@@ -241,9 +241,10 @@ class Mixture(Generic[T]):
         )
         return np.concatenate(steps)
 
-    def _split(self, vector: FloatArray, params: MixtureParams[T]) -> list[FloatArray]:
+    def _split(self, vector: FloatArray, params: MixtureParams[T]) -> tuple[FloatArray, FloatArray]:
         """Return the parts of a vector of coordinates that belong to the weights and to the family."""
-        return np.split(vector, [self.weighting.n_free(len(params.weights))])
+        m = self.weighting.n_free(len(params.weights))
+        return vector[:m], vector[m:]
 
     def decode(self, tree: Any) -> MixtureParams[T]:
         """Return the parameters that `mixtura.persistence.encode` made a tree of."""

@@ -139,10 +139,10 @@ class Weighting:
         """Tell which of weights (..., k) are not fixed, (k,)."""
         return _free(self.fixed, weights.shape[-1])
 
-    def _left(self, weights: FloatArray) -> FloatArray:
+    def _left(self, weights: FloatArray) -> FloatArray | float:
         """Return what the weights (..., k) that are not fixed share, (..., 1); 1 where all are, and nobody asks."""
         if not self.fixed:
-            return np.ones_like(weights[..., :1])
+            return 1.0
         held: FloatArray = weights[..., list(self.fixed)].sum(axis=-1, keepdims=True)
         return 1.0 - held if self.n_free(weights.shape[-1]) else np.ones_like(held)
 
