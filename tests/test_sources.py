@@ -7,6 +7,7 @@ from numpy.testing import assert_array_equal
 from mixtura import GaussianMixture, as_source
 from mixtura.grid import BLOCK_ROWS, CHUNK_ROWS
 from mixtura.sources import ArraySource
+from mixtura.sources.local import draw_ranks
 
 X = np.random.default_rng(0).standard_normal((200, 3))
 WEIGHT = np.random.default_rng(1).integers(0, 3, 200).astype(np.float64)
@@ -65,6 +66,24 @@ def test_a_sample_has_rows_of_positive_weight_in_order(n):
     assert (np.diff(rows[:, 0]) > 0).all()
     assert_array_equal(drawn, weight[rows[:, 0].astype(int)])
     assert (drawn > 0).all()
+
+
+@pytest.mark.parametrize("n", [1, 3, 120, 199, 200, 300])
+def test_every_rank_is_drawn_as_often_and_none_twice(n):
+    rng, draws = np.random.default_rng(0), 400
+    counts = np.zeros(200)
+    for _ in range(draws):
+        ranks = draw_ranks(200, n, rng)
+        assert len(ranks) == min(n, 200)
+        assert (np.diff(ranks) > 0).all()
+        counts[ranks] += 1
+    share = min(n / 200, 1.0)
+    assert np.abs(counts / draws - share).max() <= 5 * np.sqrt(share * (1 - share) / draws)
+
+
+def test_a_sample_of_a_strided_array_is_that_of_a_contiguous_one():
+    here, there = (ArraySource(x).sample(50, np.random.default_rng(0))[0] for x in (X, np.asfortranarray(X)))
+    assert_array_equal(here, there)
 
 
 def test_chunks_are_whole_blocks_and_cover_the_rows():

@@ -125,7 +125,8 @@ def _begin(
     room = few.rows.size * model.n_components
     if room > AMPLE:
         starts = _apart(model, found, seeds, max(FEW, CANDIDATES * n), rng)
-        return starts, starts, [_Stage(few, 3 * n, tol, SHORT, ascent), _Stage(few, 2 * n, tol, LONGER, ascent)]
+        # Of so few updates a quasi-Newton step learns little, and takes longer than they do.
+        return starts, starts, [_Stage(few, 3 * n, tol, SHORT, Plain()), _Stage(few, 2 * n, tol, LONGER, ascent)]
     ensemble = None if model.compiles(*few.rows.shape) else Ensemble.of(model)
     if ensemble is None:
         starts = _apart(model, found, seeds, max(MANY, CANDIDATES * n), rng)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import add
+from typing import Any, Self
 
 import numpy as np
 
 from mixtura._types import FloatArray
-from mixtura.grid import BLOCK_ROWS, Chunk
+from mixtura.grid import Chunk
+from mixtura.kernels.threads import share_out
 from mixtura.model import LEBESGUE, Family, Source
 from mixtura.models.mixture import Mixture
 
 SURVEY_ROWS = 1 << 12  # rows whose middle stands for that of all
-LOOK_VALUES = 1 << 16  # held as float64: they stay in cache, and what Python does with them hardly counts
+LOOK_VALUES = 1 << 18  # held as float64: what Python does with so many hardly counts, and threads seldom meet there
 ABREAST = 1 << 10  # values that a reduction over columns takes at once
 
 
@@ -48,27 +50,46 @@ class Survey:
         return model.for_missing() if self.n_missing else model
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """The same of one chunk, the number of its rows, and the first place outside the support."""
-
-    rows: int
-    low: FloatArray
-    high: FloatArray
-    heaviest: float
-    weight: float
-    n_missing: int
-    n_empty: int
-    bad: Bad | None
-
-
 @dataclass(frozen=True)
 class Bad:
-    """A value that no component can yield: its row in the chunk, its column, and the value."""
+    """A value that no component can yield: its row, counted from the first of those looked at, its column, and it."""
 
     row: int
     column: int
     value: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The same of some rows, how many these are, and the first place outside the support."""
+
+    low: FloatArray
+    high: FloatArray
+    rows: int = 0
+    heaviest: float = 0.0
+    weight: float = 0.0
+    n_missing: int = 0
+    n_empty: int = 0
+    bad: Bad | None = None
+
+    @classmethod
+    def at_nothing(cls, d: int) -> Self:
+        """Return that of no rows of d columns."""
+        return cls(np.full(d, np.inf), np.full(d, -np.inf))
+
+    def __add__(self, after: Self) -> Self:
+        """Return that of these rows and of others that follow."""
+        later = after.bad and replace(after.bad, row=self.rows + after.bad.row)
+        return type(self)(
+            low=np.minimum(self.low, after.low),
+            high=np.maximum(self.high, after.high),
+            rows=self.rows + after.rows,
+            heaviest=max(self.heaviest, after.heaviest),
+            weight=self.weight + after.weight,
+            n_missing=self.n_missing + after.n_missing,
+            n_empty=self.n_empty + after.n_empty,
+            bad=self.bad or later,
+        )
 
 
 def survey(source: Source, family: Family[Any, Any]) -> Survey:
@@ -80,19 +101,16 @@ def survey(source: Source, family: Family[Any, Any]) -> Survey:
         Names the first row and column whose value is infinite or outside the family's support, or missing where the
         family has no use for such rows, or a column without any value.
     """
-    low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
-    first = n_missing = n_empty = 0
-    heaviest = weight = 0.0
+    seen = _Look.at_nothing(source.n_features)
     for look in source.map_rows(partial(_look, family)):
-        if look.bad:
-            refuse(look.bad, first, source, family)
-        low, high, first = np.minimum(low, look.low), np.maximum(high, look.high), first + look.rows
-        n_missing, n_empty = n_missing + look.n_missing, n_empty + look.n_empty
-        heaviest, weight = max(heaviest, look.heaviest), weight + look.weight
-    if n_missing:
-        _refuse_columns_without_values(low, source)
+        seen += look
+        if seen.bad:
+            refuse(seen.bad, 0, source, family)
+    if seen.n_missing:
+        _refuse_columns_without_values(seen.low, source)
     rows, _ = source.sample(SURVEY_ROWS, np.random.default_rng(0))
-    return Survey(low, high, _middle(rows, low, high), heaviest, weight, n_missing, n_empty)
+    centre = _middle(rows, seen.low, seen.high)
+    return Survey(seen.low, seen.high, centre, seen.heaviest, seen.weight, seen.n_missing, seen.n_empty)
 
 
 def _refuse_columns_without_values(low: FloatArray, source: Source) -> None:
@@ -129,30 +147,40 @@ def find_bad(chunk: Chunk, family: Family[Any, Any]) -> Bad | None:
 
 
 def _look(family: Family[Any, Any], chunk: Chunk) -> _Look:
-    low, high = np.full(chunk.x.shape[1], np.inf), np.full(chunk.x.shape[1], -np.inf)
-    heaviest = 1.0 if chunk.weight is None else float(chunk.weight.max())
-    weight = float(len(chunk) if chunk.weight is None else chunk.weight.sum())
-    n_missing = n_empty = 0
-    for part in chunk.split(max(1, LOOK_VALUES // chunk.x.shape[1])):
-        x = part.packed().x
-        if part.weight is None and not n_missing and (ends := _good_ends(family, x)) is not None:
-            low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
-            continue
-        good = family.in_support(x)
-        if not good.all():
-            row, column = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
-            before = (part.first - chunk.first) * BLOCK_ROWS
-            bad = Bad(before + row, column, float(x[row, column]))
-            return _Look(len(chunk), low, high, heaviest, weight, n_missing, n_empty, bad)
-        missing = np.isnan(x)
-        holes = bool(missing.any())
-        if holes:
-            n_missing, n_empty = n_missing + int(missing.sum()), n_empty + int(missing.all(axis=1).sum())
-        if part.weight is not None:
-            x = x[part.weight > 0]
-        low = np.minimum(low, _reduce(np.fmin if holes else np.minimum, x, np.inf))
-        high = np.maximum(high, _reduce(np.fmax if holes else np.maximum, x, -np.inf))
-    return _Look(len(chunk), low, high, heaviest, weight, n_missing, n_empty, None)
+    """Look at the rows of a chunk, piece by piece, by all threads."""
+    pieces = list(chunk.split(max(1, LOOK_VALUES // chunk.x.shape[1])))
+    looks = [_Look.at_nothing(chunk.x.shape[1])] * len(pieces)
+
+    def run(begin: int, end: int) -> None:
+        for i in range(begin, end):
+            looks[i] = _look_at(family, pieces[i].packed())
+
+    share_out(run, len(pieces), len(pieces))
+    return reduce(add, looks)
+
+
+def _look_at(family: Family[Any, Any], piece: Chunk) -> _Look:
+    """Look at some rows, as float64."""
+    n, x, w = len(piece), piece.x, piece.weight
+    heaviest, weight = (1.0, float(n)) if w is None else (float(w.max()), float(w.sum()))
+    counted = x if w is None or (w > 0).all() else x[w > 0]
+    if counted is x and (ends := _good_ends(family, x)) is not None:
+        return _Look(low=ends[0], high=ends[1], rows=n, heaviest=heaviest, weight=weight)
+    good = family.in_support(x)
+    if not good.all():
+        row, column = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
+        return replace(_Look.at_nothing(x.shape[1]), rows=n, bad=Bad(row, column, float(x[row, column])))
+    missing = np.isnan(x)
+    holes = bool(missing.any())
+    return _Look(
+        low=_reduce(np.fmin if holes else np.minimum, counted, np.inf),
+        high=_reduce(np.fmax if holes else np.maximum, counted, -np.inf),
+        rows=n,
+        heaviest=heaviest,
+        weight=weight,
+        n_missing=int(missing.sum()),
+        n_empty=int(missing.all(axis=1).sum()),
+    )
 
 
 def _good_ends(family: Family[Any, Any], x: FloatArray) -> FloatArray | None:

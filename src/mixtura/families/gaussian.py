@@ -139,7 +139,9 @@ class Gaussian(GaussianPieces, GaussianInformation):
 
     def suffstats(self, theta: GaussianParams, x: FloatArray, resp: FloatArray) -> Sums:
         """Return the moments about the pivot (formulas S1 to S3)."""
-        sums: Sums = self.covariance.moments(theta.frame.enter(x), resp, theta.pivot)
+        # Column after column in memory: NumPy takes up to a sixth of the time.
+        z, resp = np.asfortranarray(theta.frame.enter(x)), np.asfortranarray(resp)
+        sums: Sums = self.covariance.moments(z, resp, theta.pivot)
         return sums
 
     def states(self, theta: GaussianParams) -> States[Any]:

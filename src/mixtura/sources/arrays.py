@@ -71,7 +71,9 @@ class ArraySource(LocalSource):
     def take(self, ranks: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return the rows of these ascending ranks among those of positive weight, with their weights."""
         rows, weight = self.find(ranks)
-        return np.ascontiguousarray(self.x[rows], dtype=np.float64), weight
+        # `np.take` takes a third of the time of an index, but copies an array whole that is not contiguous.
+        taken = np.take(self.x, rows, axis=0) if self.x.flags.c_contiguous else self.x[rows]
+        return np.ascontiguousarray(taken, dtype=np.float64), weight
 
     def find(self, ranks: IntArray) -> tuple[IntArray, FloatArray]:
         """Return the numbers of the rows of these ascending ranks among those of positive weight, and their weights."""

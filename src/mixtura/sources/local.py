@@ -17,6 +17,8 @@ from mixtura.stats import Forest
 
 R = TypeVar("R")
 
+SPARSE = 50  # times as many ranks as are drawn, from which a mark for each would take memory for nothing
+
 
 class LocalSource(Source, ABC):
     """Rows that come in chunks cut along the grid, in the same order in every pass."""
@@ -71,8 +73,16 @@ class LocalSource(Source, ABC):
 
 def draw_ranks(count: int, n: int, rng: np.random.Generator) -> IntArray:
     """Draw `n` of `count` ranks without replacement, in order; all where there are no more."""
-    ranks: IntArray = np.arange(count) if count <= n else np.sort(rng.choice(count, n, replace=False, shuffle=False))
-    return ranks
+    if count <= n:
+        return np.arange(count)
+    if count > SPARSE * n:
+        return np.sort(rng.choice(count, n, replace=False, shuffle=False))
+    # Marks are in order, and take a third of the time of a choice that has to be sorted.
+    fewer = min(n, count - n)
+    marked = np.zeros(count, dtype=np.bool_)
+    while (missing := fewer - np.count_nonzero(marked)) > 0:
+        marked[rng.integers(count, size=missing)] = True
+    return np.flatnonzero(marked if fewer == n else ~marked)
 
 
 def find_ranks(weight: FloatArray, ranks: IntArray) -> IntArray:
