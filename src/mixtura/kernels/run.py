@@ -14,12 +14,13 @@ import numpy as np
 from mixtura._types import FloatArray, IntArray, Wanted
 from mixtura.arena import lined
 from mixtura.grid import BLOCK_ROWS, Chunk, dense
-from mixtura.kernels.threads import allowed_threads, share_out
+from mixtura.kernels.threads import SHARES, allowed_threads, share_out
 from mixtura.kernels.tile import constant
 from mixtura.stats import Node
 
-SUBTREES = 16  # a thread: few enough that they cost nothing to add, enough that the threads end together
-SUMS_BYTES = 1 << 25  # most memory for the sums of the subtrees of a chunk
+PIECES = 16  # a thread: few enough that they cost nothing, enough that the threads end together
+SUMS_BYTES = 1 << 25  # about the most memory for the sums of the subtrees of a chunk
+LEAST_WORK = 1 << 20  # operations of one call: fewer cost less than the call
 SLICE_VALUES = 1 << 20  # rows times columns of one call: what another dtype or layout is copied to
 SLICE_WORK = 1 << 32  # operations of one call: it stays under 0.3 s, so that Ctrl-C is heard
 
@@ -50,20 +51,18 @@ def sum_blocks(
     """
     n, d = chunk.x.shape
     blocks = -(-n // BLOCK_ROWS)
-    share = max(blocks // (SUBTREES * allowed_threads()), 8 * size * blocks // SUMS_BYTES, 1)
-    most = _blocks_a_slice(d, work)
-    level = min(share, most).bit_length() - 1
-    cut = _cut(chunk.first, blocks, level, last=chunk.last)
+    least = max(LEAST_WORK // (work * BLOCK_ROWS), 8 * size * blocks // SUMS_BYTES, 1)
+    cut = _cut(chunk.first, blocks, allowed_threads(), least, _blocks_a_slice(d, work), last=chunk.last)
     cuts, out = cut.starts, np.empty((len(cut.starts) - 1, size))
 
     def run(begin: int, end: int) -> None:
         rows = slice(cuts[begin] * BLOCK_ROWS, cuts[end] * BLOCK_ROWS)
-        sums = np.empty((level + 2, size))  # a subtree of each level, and a block
+        sums = np.empty((cut.levels + 1, size))  # a subtree of each level, and a block
         weight = NOTHING if chunk.weight is None else constant(chunk.weight[rows])
         x = constant(dense(chunk.x[rows], dtype), dtype)
         kernel(x, weight, cuts[begin : end + 1] - cuts[begin], *arguments, sums, out[begin:end])
 
-    share_out(run, len(out), most >> level)
+    share_out(run, len(out), 1)
     for left, right in cut.joins:
         into = out[left]  # a view: `out[left] += ...` would write the sums once more
         into += out[right]
@@ -78,6 +77,8 @@ class _Cut:
     ----------
     starts : (m + 1,) array
         The first block of each subtree, and the end.
+    levels : int
+        How many levels the highest of them has.
     joins : list of pairs of slices
         Which subtrees take in which, in order; many at once, since NumPy's calls take longer than the sums.
     joined : list of (node, number)
@@ -85,21 +86,27 @@ class _Cut:
     """
 
     starts: IntArray
+    levels: int
     joins: list[tuple[slice, slice]]
     joined: list[tuple[Node, int]]
 
 
 @lru_cache(maxsize=64)
-def _cut(first: int, blocks: int, level: int, *, last: bool) -> _Cut:
-    """Cut blocks into subtrees of at most this level, which are joined to one if these are the `last` blocks."""
+def _cut(first: int, blocks: int, threads: int, least: int, most: int, *, last: bool) -> _Cut:
+    """Cut blocks into subtrees of about `least` to `most` blocks, which are joined to one if these are the `last`.
+
+    They grow smaller as fewer blocks are left: so they are few, and the threads that take them in turns end at once.
+    """
     starts: list[int] = []
     joins: dict[int, list[tuple[int, int]]] = defaultdict(list)
     joined: list[tuple[Node, int]] = []
-    at, end = first, first + blocks
+    at, end, highest = first, first + blocks, 0
     while at < end:
-        height = min(level, (end - at).bit_length() - 1)
+        wanted = min(max((end - at) // (SHARES * threads), least), most)
+        height = min(wanted, end - at).bit_length() - 1
         while at % (1 << height):
             height -= 1
+        highest = max(highest, height)
         number, index = len(starts), at >> height
         starts.append(at - first)
         at += 1 << height
@@ -114,7 +121,7 @@ def _cut(first: int, blocks: int, level: int, *, last: bool) -> _Cut:
         numbers = [number for _, number in joined]  # from the right, as a tree is folded that is not full
         runs += [run for pair in reversed(list(pairwise(numbers))) for run in _runs([pair])]
         joined = [((top, first >> top), numbers[0])]
-    return _Cut(np.array([*starts, blocks]), runs, joined)
+    return _Cut(np.array([*starts, blocks]), highest + 1, runs, joined)
 
 
 def _runs(pairs: list[tuple[int, int]]) -> Iterator[tuple[slice, slice]]:
@@ -135,7 +142,7 @@ def map_rows(
     """Return log-densities (n,), labels (n,) and responsibilities (n, k) of rows; n is 0 in what is not wanted."""
     n, d = x.shape
     blocks = -(-n // BLOCK_ROWS)
-    piece = BLOCK_ROWS * max(1, min(blocks // (SUBTREES * allowed_threads()), _blocks_a_slice(d, work)))
+    piece = BLOCK_ROWS * max(1, min(blocks // (PIECES * allowed_threads()), _blocks_a_slice(d, work)))
     labels = np.empty(n, dtype=np.int64)
     loglik, resp = lined(0 if wanted == "labels" else n), lined(n if wanted == "shares" else 0, k)
 
