@@ -20,7 +20,7 @@ from mixtura.stats import Node
 
 PIECES = 16  # a thread: few enough that they cost nothing, enough that the threads end together
 SUMS_BYTES = 1 << 25  # about the most memory for the sums of the subtrees of a chunk
-LEAST_WORK = 1 << 20  # operations of one call: fewer cost less than the call
+LEAST_WORK = 1 << 23  # operations of one call: fewer take no longer than to share them out
 SLICE_VALUES = 1 << 20  # rows times columns of one call: what another dtype or layout is copied to
 SLICE_WORK = 1 << 32  # operations of one call: it stays under 0.3 s, so that Ctrl-C is heard
 
