@@ -28,9 +28,8 @@ from mixtura.kernels.tile import (
     clear,
     constant,
     fill,
-    fill_weights,
+    fill_weighted,
     fold,
-    forget,
     held,
     log_likelihood,
     normalize,
@@ -160,9 +159,7 @@ def e_step(
             stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = imin(TILE, stop - row)
-                even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zt)
-                forget(w, x.shape[1], zt)
+                even = fill_weighted(x, weight, row, count, shift, scale, zt, w)
                 log_densities(zt, known, logs, base, gaps, joint)
                 softmax(joint, top, density)
                 loglik = loglik + log_likelihood(top, density, w, even)

@@ -25,9 +25,8 @@ from mixtura.kernels.tile import (
     constant,
     fetch,
     fill,
-    fill_weights,
+    fill_weighted,
     fold,
-    forget,
     held,
     log_likelihood,
     normalize,
@@ -130,9 +129,7 @@ def e_step(
             stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = imin(TILE, stop - row)
-                even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zt)
-                forget(w, x.shape[1], zt)
+                even = fill_weighted(x, weight, row, count, shift, scale, zt, w)
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(zt, means, factors, peaks, ahead, joint)
                 softmax(joint, top, density)

@@ -18,10 +18,8 @@ from mixtura.kernels.tile import (
     TILE,
     VECTOR,
     clear,
-    fill,
-    fill_weights,
+    fill_weighted,
     fold,
-    forget,
     held,
     log_likelihood,
     normalize,
@@ -133,9 +131,7 @@ def e_step(
             stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = imin(TILE, stop - row)
-                even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zt)
-                forget(w, x.shape[1], zt)
+                even = fill_weighted(x, weight, row, count, shift, scale, zt, w)
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(PAIR, zt, factors, offsets, peaks, ahead, joint)
                 softmax(joint, top, density)

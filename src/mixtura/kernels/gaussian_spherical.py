@@ -30,9 +30,8 @@ from mixtura.kernels.tile import (
     constant,
     fetch,
     fill,
-    fill_weights,
+    fill_weighted,
     fold,
-    forget,
     held,
     log_likelihood,
     over_density,
@@ -178,9 +177,7 @@ def e_step(
             stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = imin(TILE, stop - row)
-                even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zt)
-                forget(w, x.shape[1], zt)
+                even = fill_weighted(x, weight, row, count, shift, scale, zt, w)
                 ahead = x[row + TILE : row + 2 * TILE]
                 squared_distances(zt, means, d, ahead, squares)
                 log_densities(squares, precisions, peaks, joint)

@@ -28,9 +28,8 @@ from mixtura.kernels.tile import (
     constant,
     fetch,
     fill,
-    fill_weights,
+    fill_weighted,
     fold,
-    forget,
     held,
     log_likelihood,
     normalize,
@@ -159,9 +158,7 @@ def e_step(
             stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = imin(TILE, stop - row)
-                even = fill_weights(weight, row, count, w[0])
-                fill(x, row, count, shift, scale, zt)
-                forget(w[0], x.shape[1], zt)
+                even = fill_weighted(x, weight, row, count, shift, scale, zt, w[0])
                 ahead = x[row + TILE : row + 2 * TILE]
                 log_densities(zt, factor, origin[0], offsets, peaks, ahead, yt, joint)
                 softmax(joint, top, density)

@@ -25,9 +25,8 @@ from mixtura.kernels.tile import (
     clear,
     constant,
     fill,
-    fill_weights,
+    fill_weighted,
     fold,
-    forget,
     held,
     log_likelihood,
     normalize,
@@ -204,9 +203,7 @@ def e_step(
             stop = imin((b + 1) * BLOCK_ROWS, x.shape[0])
             for row in range(b * BLOCK_ROWS, stop, TILE):
                 count = imin(TILE, stop - row)
-                even = fill_weights(weight, row, count, w)
-                fill(x, row, count, shift, scale, zt)
-                forget(w, x.shape[1], zt)
+                even = fill_weighted(x, weight, row, count, shift, scale, zt, w)
                 squared_distances(zt, means, factors, band, gaps, joint)
                 log_densities(d, dofs, peaks, log_most, joint, precision, logs)
                 softmax(joint, top, density)

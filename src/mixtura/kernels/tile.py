@@ -162,6 +162,24 @@ def forget(
                 store(zt, j, s, select(weight, load(zt, j, s), one))
 
 
+@inline_jit
+def fill_weighted(
+    x: FloatArray,  # IN (n, d)
+    weight: FloatArray,  # IN (n,) or (0,)
+    row: int,
+    count: int,
+    shift: FloatArray,  # IN (d,)
+    scale: FloatArray,  # IN (d,)
+    zt: FloatArray,  # OUT (d8, >= TILE)
+    w: FloatArray,  # OUT (TILE,)
+) -> bool:
+    """Enter rows and their weights, those of weight 0 forgotten; tell whether all weights are equal, and not 0."""
+    even = fill_weights(weight, row, count, w)
+    fill(x, row, count, shift, scale, zt)
+    forget(w, x.shape[1], zt)
+    return even
+
+
 @jit
 def forget_rows(
     w: FloatArray,  # IN (TILE,)
