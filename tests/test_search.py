@@ -139,6 +139,14 @@ def test_a_sample_of_rows_that_repay_the_kernel_has_it_too(monkeypatch):
     assert all(many) == Gaussian().fused(6, 2)
 
 
+def test_where_all_short_runs_diverge_the_best_start_is_gone_on_from(monkeypatch):
+    x = circle()
+    best = GaussianMixture(RINGS, random_state=0).fit(x).score(x)
+    monkeypatch.setattr(search, "run", lambda *_, **__: [])
+    for seed in range(3):
+        assert_allclose(GaussianMixture(RINGS, random_state=seed).fit(x).score(x), best, atol=1e-3)
+
+
 def test_rows_drawn_to_start_from_are_different_values():
     """Of data that are mostly one value; where there are fewer values than components, each is there."""
     points = np.concatenate([np.zeros((950, 2)), np.arange(10.0).reshape(5, 2) + 1, np.arange(90.0).reshape(45, 2)])
