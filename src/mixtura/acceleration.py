@@ -191,7 +191,8 @@ class QuasiNewton(Ascent):
     def _learn(self, memory: Memory[P], point: FloatArray, gradient: FloatArray) -> Memory[P]:
         """Remember the step from the last evaluation to `point`, if the objective bends down along it (formula Q4)."""
         step, turn = point - memory.point, memory.gradient - gradient
-        # The metric makes the gradient of an EM update: so much is known of its size without the metric.
+        # Its length in the metric is known: of a step that was tried it is `size`, and an EM update times the metric is
+        # the gradient.
         squared = _inner(step, memory.gradient) if memory.fallback is None else memory.size**2
         if not _inner(step, turn) > CURVATURE * squared:
             return memory

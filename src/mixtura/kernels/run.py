@@ -100,13 +100,12 @@ def _cut(first: int, blocks: int, threads: int, least: int, most: int, *, last: 
     starts: list[int] = []
     joins: dict[int, list[tuple[int, int]]] = defaultdict(list)
     joined: list[tuple[Node, int]] = []
-    at, end, highest = first, first + blocks, 0
+    at, end = first, first + blocks
     while at < end:
         wanted = min(max((end - at) // (SHARES * threads), least), most)
         height = min(wanted, end - at).bit_length() - 1
         while at % (1 << height):
             height -= 1
-        highest = max(highest, height)
         number, index = len(starts), at >> height
         starts.append(at - first)
         at += 1 << height
@@ -121,7 +120,8 @@ def _cut(first: int, blocks: int, threads: int, least: int, most: int, *, last: 
         numbers = [number for _, number in joined]  # from the right, as a tree is folded that is not full
         runs += [run for pair in reversed(list(pairwise(numbers))) for run in _runs([pair])]
         joined = [((top, first >> top), numbers[0])]
-    return _Cut(np.array([*starts, blocks]), highest + 1, runs, joined)
+    bounds = np.array([*starts, blocks])
+    return _Cut(bounds, int(np.diff(bounds).max()).bit_length(), runs, joined)
 
 
 def _runs(pairs: list[tuple[int, int]]) -> Iterator[tuple[slice, slice]]:
