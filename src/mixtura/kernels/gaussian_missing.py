@@ -216,8 +216,8 @@ def e_step(
     d, (k, dp) = x.shape[1], pivot.shape
     components = Components(shift, scale, covariances, means, base, unit)
     block, memory, tile = new_block(), new_memory(k, d), new_tile(d)
-    tiles = room(k + 2, TILE)
-    joint, top, density = tiles[:k], tiles[k], tiles[k + 1]
+    tiles = room(k + 4, TILE)
+    joint, top, density, moved = tiles[:k], tiles[k], tiles[k + 1], tiles[k + 2 :]
     c0, c1, c2 = room(k, VECTOR), room(k * dp, VECTOR), room(imax(matrices * dp, k) * dp, VECTOR)
     for m in range(out.shape[0]):
         for b in range(cuts[m], cuts[m + 1]):
@@ -239,7 +239,7 @@ def e_step(
                     if matrices > 0:
                         second = c2[imin(a, matrices - 1) * dp * dp :]
                         complete(a, memory, joint, tile, dp, 1, second)
-                        add_moments(tile.zt, resp, about, first, second)
+                        add_moments(tile.zt, resp, about, moved, first, second)
                     else:
                         second = c2[a * dp :]
                         complete(a, memory, joint, tile, 1, 0, second)

@@ -43,55 +43,101 @@ def add_moments(
     zt: FloatArray,  # IN (>= dp, TILE)
     resp: FloatArray,  # IN (k, TILE)
     pivot: FloatArray,  # IN (k, dp)
+    moved: FloatArray,  # TMP (>= 2, TILE)
     c1: FloatArray,  # IN OUT (k dp, 8)
     c2: FloatArray,  # IN OUT (k dp dp, 8)
 ) -> None:
     """Add r (z - p) and r (z - p)(z - p)', lane by lane: in squares of two columns by two, which stay in registers."""
-    dp = pivot.shape[1]
     for k in range(pivot.shape[0]):
-        for i in range(0, dp, 2):
-            row = k * dp + i
-            upper, lower = row * dp + i, (row + 1) * dp + i
-            p0, p1 = splat(pivot[k, i]), splat(pivot[k, i + 1])
-            m0, m1 = load(c1, row, 0), load(c1, row + 1, 0)
-            a, b, c = load(c2, upper, 0), load(c2, lower, 0), load(c2, lower + 1, 0)
-            for begin in range(0, TILE, RUN):
-                for s in range(begin, begin + RUN, 8):
-                    r = load(resp, k, s)
-                    z0, z1 = load(zt, i, s) - p0, load(zt, i + 1, s) - p1
-                    r0, r1 = r * z0, r * z1
-                    m0, m1 = m0 + r0, m1 + r1
-                    a, b, c = fma(r0, z0, a), fma(r1, z0, b), fma(r1, z1, c)
-            store(c1, row, 0, m0)
-            store(c1, row + 1, 0, m1)
-            store(c2, upper, 0, a)
-            store(c2, lower, 0, b)
-            store(c2, lower + 1, 0, c)
+        add_first_pair(zt, resp, pivot, k, c1, c2)
+        for i in range(2, pivot.shape[1], 2):
+            add_pair(zt, resp, pivot, k, i, moved, c1, c2)
             for j in range(0, i, 2):
-                add_products(zt, resp, pivot, c2, k, i, j)
+                add_products(zt, moved, pivot, k, i, j, c2)
+
+
+@inline_jit
+def add_first_pair(
+    zt: FloatArray,  # IN (>= dp, TILE)
+    resp: FloatArray,  # IN (k, TILE)
+    pivot: FloatArray,  # IN (k, dp)
+    k: int,
+    c1: FloatArray,  # IN OUT (k dp, 8)
+    c2: FloatArray,  # IN OUT (k dp dp, 8)
+) -> None:
+    """Add the moments of the first two columns, which have no products with columns before them."""
+    row = k * pivot.shape[1]
+    upper, lower = row * pivot.shape[1], (row + 1) * pivot.shape[1]
+    p0, p1 = splat(pivot[k, 0]), splat(pivot[k, 1])
+    m0, m1 = load(c1, row, 0), load(c1, row + 1, 0)
+    a, b, c = load(c2, upper, 0), load(c2, lower, 0), load(c2, lower + 1, 0)
+    for begin in range(0, TILE, RUN):
+        for s in range(begin, begin + RUN, 8):
+            r = load(resp, k, s)
+            z0, z1 = p0 - load(zt, 0, s), p1 - load(zt, 1, s)
+            r0, r1 = r * z0, r * z1
+            m0, m1 = m0 - r0, m1 - r1
+            a, b, c = fma(r0, z0, a), fma(r1, z0, b), fma(r1, z1, c)
+    store(c1, row, 0, m0)
+    store(c1, row + 1, 0, m1)
+    store(c2, upper, 0, a)
+    store(c2, lower, 0, b)
+    store(c2, lower + 1, 0, c)
+
+
+@inline_jit
+def add_pair(
+    zt: FloatArray,  # IN (>= dp, TILE)
+    resp: FloatArray,  # IN (k, TILE)
+    pivot: FloatArray,  # IN (k, dp)
+    k: int,
+    i: int,
+    moved: FloatArray,  # OUT (2, TILE) r (p - z)
+    c1: FloatArray,  # IN OUT (k dp, 8)
+    c2: FloatArray,  # IN OUT (k dp dp, 8)
+) -> None:
+    """Add the moments of columns i and i + 1 alone: the first ones afterwards, lest some sum leaves its register."""
+    row = k * pivot.shape[1] + i
+    upper, lower = row * pivot.shape[1] + i, (row + 1) * pivot.shape[1] + i
+    p0, p1 = splat(pivot[k, i]), splat(pivot[k, i + 1])
+    a, b, c = load(c2, upper, 0), load(c2, lower, 0), load(c2, lower + 1, 0)
+    for begin in range(0, TILE, RUN):
+        for s in range(begin, begin + RUN, 8):
+            r = load(resp, k, s)
+            z0, z1 = p0 - load(zt, i, s), p1 - load(zt, i + 1, s)
+            r0, r1 = r * z0, r * z1
+            store(moved, 0, s, r0)
+            store(moved, 1, s, r1)
+            a, b, c = fma(r0, z0, a), fma(r1, z0, b), fma(r1, z1, c)
+    store(c2, upper, 0, a)
+    store(c2, lower, 0, b)
+    store(c2, lower + 1, 0, c)
+    m0, m1 = load(c1, row, 0), load(c1, row + 1, 0)
+    for s in range(0, TILE, 8):
+        m0, m1 = m0 - load(moved, 0, s), m1 - load(moved, 1, s)
+    store(c1, row, 0, m0)
+    store(c1, row + 1, 0, m1)
 
 
 @inline_jit
 def add_products(
     zt: FloatArray,  # IN (>= dp, TILE)
-    resp: FloatArray,  # IN (k, TILE)
+    moved: FloatArray,  # IN (2, TILE) r (p - z) of columns i and i + 1
     pivot: FloatArray,  # IN (k, dp)
-    c2: FloatArray,  # IN OUT (k dp dp, 8)
     k: int,
     i: int,
     j: int,
+    c2: FloatArray,  # IN OUT (k dp dp, 8)
 ) -> None:
     """Add the products of columns i and i + 1 with columns j and j + 1."""
-    dp = pivot.shape[1]
-    p0, p1, q0, q1 = splat(pivot[k, i]), splat(pivot[k, i + 1]), splat(pivot[k, j]), splat(pivot[k, j + 1])
-    upper = (k * dp + i) * dp + j
-    lower = upper + dp
+    p0, p1 = splat(pivot[k, j]), splat(pivot[k, j + 1])
+    upper = (k * pivot.shape[1] + i) * pivot.shape[1] + j
+    lower = upper + pivot.shape[1]
     a, b, c, e = load(c2, upper, 0), load(c2, upper + 1, 0), load(c2, lower, 0), load(c2, lower + 1, 0)
     for begin in range(0, TILE, RUN):
         for s in range(begin, begin + RUN, 8):
-            r = load(resp, k, s)
-            r0, r1 = r * (load(zt, i, s) - p0), r * (load(zt, i + 1, s) - p1)
-            z0, z1 = load(zt, j, s) - q0, load(zt, j + 1, s) - q1
+            r0, r1 = load(moved, 0, s), load(moved, 1, s)
+            z0, z1 = p0 - load(zt, j, s), p1 - load(zt, j + 1, s)
             a, b, c, e = fma(r0, z0, a), fma(r0, z1, b), fma(r1, z0, c), fma(r1, z1, e)
     store(c2, upper, 0, a)
     store(c2, upper + 1, 0, b)
@@ -118,8 +164,8 @@ def e_step(
     k, dp = pivot.shape
     d8 = (d + 7) // 8 * 8
     zt = room(d8, TILE)
-    tiles = room(k + 3, TILE)
-    joint, lines = tiles[:k], tiles[k:]
+    tiles = room(k + 5, TILE)
+    joint, lines, moved = tiles[:k], tiles[k : k + 3], tiles[k + 3 :]
     top, density, w = lines[0], lines[1], lines[2]
     c0, c1, c2 = room(k, VECTOR), room(k * dp, VECTOR), room(k * dp * dp, VECTOR)
     for m in range(out.shape[0]):
@@ -138,7 +184,7 @@ def e_step(
                 loglik = loglik + log_likelihood(top, density, w, even)
                 weights = weights + total(w)
                 normalize(joint, density, w, c0)
-                add_moments(zt, joint, pivot, c1, c2)
+                add_moments(zt, joint, pivot, moved, c1, c2)
             mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
             first, second = 2 + k, 2 + k + k * d

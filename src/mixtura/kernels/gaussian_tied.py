@@ -166,7 +166,7 @@ def e_step(
                 weights = weights + total(w[0])
                 normalize(joint, density, w[0], c0)
                 centre(zt, joint, w, pivot, inverse, c1)
-                add_scatter(zt, w, origin, unused, c2)
+                add_scatter(zt, w, origin, yt, unused, c2)
                 add_cross(joint, inverse, share, cc)
             mine = sums[held(b - cuts[m])]
             mine[0], mine[1] = hsum(loglik), hsum(weights)
