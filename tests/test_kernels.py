@@ -23,7 +23,7 @@ from tests.test_simd import needs_compiler
 
 STRUCTURES = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
 every_structure = pytest.mark.parametrize("name", STRUCTURES)
-# Dimensions on both sides of every padding (2, 4 and 8) and of both kernels (12), rows on both sides of a tile (128)
+# Dimensions on both sides of every padding (2, 4 and 8) and of both kernels (14), rows on both sides of a tile (128)
 # and a block (1024).
 SHAPES = [
     (1, 1, 1),
@@ -35,8 +35,8 @@ SHAPES = [
     (5, 2, 1100),
     (8, 3, 90),
     (9, 4, 130),
-    (12, 3, 300),
-    (13, 3, 300),
+    (14, 3, 300),
+    (15, 3, 300),
     (16, 2, 129),
     (17, 2, 70),
 ]

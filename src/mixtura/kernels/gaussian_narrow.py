@@ -35,7 +35,7 @@ from mixtura.stats import Node
 __all__ = ["WIDEST", "add_moments", "e_blocks", "posterior_rows"]  # that of wide mixtures does as well
 
 RUN = 64  # rows of an inner loop: few enough for LLVM to unroll it, which makes it a third faster
-WIDEST = 12  # columns from which vectors had better run over features: benchmarks/fit.py
+WIDEST = 14  # columns from which vectors had better run over features: benchmarks/fit.py
 
 
 @jit
