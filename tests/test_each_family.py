@@ -73,6 +73,16 @@ class TestProduct:
         with pytest.warns(match="column 1: component 0 is all 0 in column 0 and was raised"):
             MixtureModel(Product([Poisson(), Exponential()])).fit(x)
 
+    def test_rows_are_looked_at_again_for_the_part_that_wants_it(self):
+        x = CASES["negative-binomial"].rows(200)[:, :1]
+        resp = np.random.default_rng(0).dirichlet([1.0, 1.0], len(x))
+        alone, product = Mixture(NegativeBinomial(), 2), Mixture(Product([Poisson(), NegativeBinomial()]), 2)
+        frame = alone.family.frame(x[0], x[0], x[0])
+        expected, _ = alone.from_resp(alone.family.blank(frame, 2), x, resp)
+        wide = np.column_stack([x, x])
+        found, _ = product.from_resp(product.family.blank(product.family.frame(*[wide[0]] * 3), 2), wide, resp)
+        assert_array_equal(found.components[1].sizes, expected.components.sizes)
+
     def test_a_part_gets_the_pivot_that_it_asks_for(self):
         model = Mixture(Product([Bernoulli(), Gaussian()]), 1)
         x = np.array([[0.0, 1e9], [1.0, 1e9 + 2]])

@@ -222,6 +222,10 @@ class Family(Protocol[T, M]):
     def params_type(self) -> Any:
         """The dataclass of the parameters, or a tuple of such for a family of several parts."""
 
+    @property
+    def has_unseen(self) -> bool:
+        """Whether more than its component is unseen of a row: then sums depend on all of `theta`, else on its pivot."""
+
     def in_support(self, x: FloatArray, /) -> BoolArray:
         """Tell which values (n, d) a component can yield."""
 

@@ -38,6 +38,11 @@ class Composed(ABC, Generic[T]):
         return Frame.identity(len(low))
 
     @property
+    def has_unseen(self) -> bool:
+        """Whether more than its component is unseen of a row: nothing else is."""
+        return False
+
+    @property
     def is_informed(self) -> bool:
         """Whether there is a prior: there is none."""
         return False

@@ -76,6 +76,7 @@ class Gaussian(GaussianPieces, GaussianInformation):
     prior: ComponentPrior | None = None
     name: ClassVar[str] = "gaussian"
     takes_sparse: ClassVar[bool] = False
+    has_unseen: ClassVar[bool] = False
     support: ClassVar[str] = "finite numbers"
     measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[GaussianParams]] = GaussianParams

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial, reduce
 from operator import add
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +47,8 @@ def find_patterns(x: FloatArray) -> Iterator[Pattern]:
 @dataclass(frozen=True)
 class IncompleteGaussian(Gaussian):
     """Gaussian components whose rows may lack values."""
+
+    has_unseen: ClassVar[bool] = True
 
     def in_support(self, x: FloatArray) -> BoolArray:
         """Tell which values (n, d) a component can yield; one that is missing is no obstacle."""

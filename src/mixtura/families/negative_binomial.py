@@ -72,6 +72,7 @@ class NegativeBinomial(Separable[NegativeBinomialParams], Tabulated[NegativeBino
     """
 
     name: ClassVar[str] = "negative binomial"
+    has_unseen: ClassVar[bool] = True
     support: ClassVar[str] = "whole numbers from 0"
     measure: ClassVar[str] = COUNTING
     params_type: ClassVar[type[NegativeBinomialParams]] = NegativeBinomialParams

@@ -88,6 +88,11 @@ class Product(Linear[Parts]):
         return own[0] if len(set(own)) == 1 else " x ".join(own)
 
     @property
+    def has_unseen(self) -> bool:
+        """Whether a part has something unseen."""
+        return any(family.has_unseen for family in self.families)
+
+    @property
     def params_type(self) -> tuple[Any, ...]:
         """What the parameters of each part are."""
         return tuple(family.params_type for family in self.families)

@@ -84,6 +84,7 @@ class StudentT(Composed[StudentTParams]):
 
     covariance: Covariance[Any] = field(default_factory=Full)
     name: ClassVar[str] = "student t"
+    has_unseen: ClassVar[bool] = True
     support: ClassVar[str] = "finite numbers"
     measure: ClassVar[str] = LEBESGUE
     params_type: ClassVar[type[StudentTParams]] = StudentTParams

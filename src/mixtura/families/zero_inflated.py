@@ -82,6 +82,7 @@ class ZeroInflated(Tabulated[Params]):
 
     family: Family[Any, Any]
     name: ClassVar[str] = "zero-inflated"
+    has_unseen: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.family, type) or not hasattr(self.family, "log_density"):

@@ -110,11 +110,13 @@ class Ensemble(Generic[T]):
     def from_resp(self, blank: T, rows: Prepared, resp: FloatArray) -> tuple[MixtureParams[T], set[int]]:
         """Return the parameters that responsibilities (r k, n) of rows imply, and which mixtures collapsed.
 
-        As for one mixture, the sums are taken twice.
+        As for one mixture, the sums are taken again where digits were lost.
         """
         resp = rows.weighted(resp)
-        theta, _ = self.family.update(self.family.moments(blank, rows.x, resp), blank)
-        theta, events = self.family.update(self.family.moments(theta, rows.x, resp), theta)
+        sums = self.family.moments(blank, rows.x, resp)
+        theta, events = self.family.update(sums, blank)
+        if self.family.refine(sums, blank) is not None:
+            theta, events = self.family.update(self.family.moments(theta, rows.x, resp), theta)
         counts = resp.sum(axis=1).reshape(-1, self.member.n_components)
         weights = counts / counts.sum(axis=1, keepdims=True)
         empty = np.flatnonzero((weights == 0).any(axis=1)).tolist()

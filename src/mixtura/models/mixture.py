@@ -254,10 +254,12 @@ class Mixture(Generic[T]):
     def from_resp(self, blank: T, x: FloatArray, resp: FloatArray) -> tuple[MixtureParams[T], Sequence[Event]]:
         """Return the parameters that weighted responsibilities (n, k) of rows imply.
 
-        The sums are taken twice, the second time about the means of the first, so that no digits are lost.
+        The sums are taken again at the first result where those about `blank` lost digits, or held guesses by it.
         """
-        theta, _ = self.family.update(self.sums_of(blank, x, resp), blank)
-        theta, events = self.family.update(self.sums_of(theta, x, resp), theta)
+        sums = self.sums_of(blank, x, resp)
+        theta, events = self.family.update(sums, blank)
+        if self.family.has_unseen or self.family.refine(sums, blank) is not None:
+            theta, events = self.family.update(self.sums_of(theta, x, resp), theta)
         counts = resp.sum(axis=0)
         return MixtureParams(weights=counts / counts.sum(), components=theta), events
 
