@@ -1,5 +1,7 @@
 """The search for a start: the best of many short runs on a sample, and nobody hears of it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,8 +15,8 @@ from mixtura.em import drive
 from mixtura.families import Gaussian, Poisson
 from mixtura.init import nearest, settle
 from mixtura.models.kmeans import one_hot
-from mixtura.models.mixture import Mixture
-from mixtura.search import _noise
+from mixtura.models.mixture import Mixture, MixtureParams
+from mixtura.search import _ends, _noise
 from mixtura.seeding import WAYS, one_by_one, side_by_side, whitened
 from mixtura.survey import _reduce
 
@@ -137,6 +139,48 @@ def test_a_sample_of_rows_that_repay_the_kernel_has_it_too(monkeypatch):
     few, many = asked[: len(asked) // 2], asked[len(asked) // 2 :]
     assert not any(few)
     assert all(many) == Gaussian().fused(6, 2)
+
+
+def test_of_ends_that_differ_by_rounding_the_first_stands_for_all():
+    def ended(height, *, failed=False, events=()):
+        params = MixtureParams(weights=np.ones(1), components=None)
+        return SimpleNamespace(params=params, objective=np.array([-1e6, height]), failed=failed, events=events)
+
+    best, like, apart, gone, collapsed = (
+        ended(-500.0),
+        ended(-500.0 - 1e-5),
+        ended(-500.0 - 9e-5),
+        ended(-400.0, failed=True),
+        ended(-400.0, events=["floor"]),
+    )
+    found = _ends([like, gone, collapsed, apart, best])
+    expected = [like.params, like.params, apart.params, collapsed.params]  # those that tie are in their order
+    assert len(found) == len(expected)
+    assert all(one is other for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("n_init", [1, 3])
+def test_candidates_that_came_to_the_same_end_go_on_as_one_and_count_as_they_are(monkeypatch, n_init):
+    x, runs = circle(20_000), []
+
+    def noted(source, model, starts, **options):
+        runs.append(len(starts))
+        return drive(source, model, starts, **options)
+
+    def fitted():
+        runs.clear()
+        return GaussianMixture(RINGS, n_init=n_init, random_state=0).fit(x)
+
+    monkeypatch.setattr(search, "drive", noted)
+    together = fitted()
+    assert len(runs) == 3
+    assert runs[-1] == 1
+    monkeypatch.setattr(search, "resolution", lambda _: -1.0)
+    apart = fitted()
+    assert runs[-1] == 2 * n_init
+    assert together.result_.agreement == apart.result_.agreement
+    assert together.result_.agreement.n_agreeing == max(2, n_init)
+    assert_allclose(together.loglik_, apart.loglik_, rtol=1e-9)
 
 
 def test_where_all_short_runs_diverge_the_best_start_is_gone_on_from(monkeypatch):

@@ -39,8 +39,12 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
     """
     usable = [one for one in candidates if (one.params.weights > 0).all()]
     top = max((one.height for one in usable), default=0.0)
-    unit = TIED * max(abs(top), 1.0)
-    return sorted(usable, key=lambda one: (one.collapsed, round((top - one.height) / unit)))
+    return sorted(usable, key=lambda one: (one.collapsed, round((top - one.height) / resolution(top))))
+
+
+def resolution(height: float) -> float:
+    """Return by how much objectives near this one may differ by rounding."""
+    return TIED * max(abs(height), 1.0)
 
 
 def run(

@@ -16,7 +16,7 @@ from mixtura._types import FloatArray
 from mixtura.acceleration import Ascent, Plain
 from mixtura.blas import one_thread
 from mixtura.em import EMResult, drive, unobserved
-from mixtura.generations import Candidate, children, ranked, run
+from mixtura.generations import Candidate, children, ranked, resolution, run
 from mixtura.init import Starts, comparable, fill_in, from_points, sample_size
 from mixtura.model import Source
 from mixtura.models.collapse import Floor
@@ -105,7 +105,9 @@ def search(
         for stage in [*stages, _Stage(many, n, max(FINER * tol, FINEST), LONG, ascent)]:
             least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))
             rows = merge(ArraySource(*stage.sample), model.family)
-            results = drive(rows, eager, ends, tol=least, max_iter=stage.most, ascent=stage.ascent)
+            once = list(dict.fromkeys(ends))
+            runs = drive(rows, eager, once, tol=least, max_iter=stage.most, ascent=stage.ascent)
+            results = [runs[once.index(end)] for end in ends]
             ends = _ends(results)[: stage.kept] or ends
     return Starts((ends + starts)[:n], _agreement(results, max(tol, CLEAR * least)))
 
@@ -198,6 +200,12 @@ def _agreement(results: list[EMResult[MixtureParams[Any]]], tol: float) -> Agree
 
 
 def _ends(results: list[EMResult[MixtureParams[Any]]]) -> list[MixtureParams[Any]]:
-    """Return where runs that did not diverge have come to, the best first."""
-    ends = [Candidate(r.params, float(r.objective[-1]), bool(r.events)) for r in results if not r.failed]
-    return [end.params for end in ranked(ends)]
+    """Return where runs that did not diverge have come to, the best first.
+
+    Of those that came to the same end the first stands for all: they are the same object, and go on as one.
+    """
+    ends: list[Candidate] = []
+    for end in ranked([Candidate(r.params, float(r.objective[-1]), bool(r.events)) for r in results if not r.failed]):
+        same = ends and abs(ends[-1].height - end.height) <= resolution(end.height)
+        ends.append(ends[-1] if same else end)
+    return [end.params for end in ends]
