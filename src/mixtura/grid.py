@@ -85,6 +85,9 @@ class Chunk:
     def split(self, rows: int) -> Iterator[Chunk]:
         """Cut into chunks of `rows` rows, rounded up to whole blocks."""
         rows = -(-rows // BLOCK_ROWS) * BLOCK_ROWS
+        if 0 < len(self) <= rows:
+            yield self
+            return
         for start in range(0, len(self), rows):
             yield self.rows(start, start + rows)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache
+from math import isfinite
 from operator import add
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -116,6 +117,8 @@ def _apply(function: Callable[..., Any], *values: Any) -> Any:
 def _is_finite(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_finite(part) for part in value)
+    if isinstance(value, float):
+        return isfinite(value)
     return value.is_finite() if isinstance(value, Sums) else bool(np.isfinite(value).all())
 
 

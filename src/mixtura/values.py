@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,17 @@ def leaves(value: Any) -> Iterator[Array]:
         for part in value:
             yield from leaves(part)
     elif is_dataclass(value):
-        for f in fields(value):
-            yield from leaves(getattr(value, f.name))
+        kind: Any = type(value)
+        for name in _names(kind):
+            yield from leaves(getattr(value, name))
     else:
         yield np.asarray(value)
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass: to look for them takes as long as to compare their values."""
+    return tuple(f.name for f in fields(kind))
 
 
 def same_bits(a: Any, b: Any) -> bool:

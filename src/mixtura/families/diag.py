@@ -42,7 +42,7 @@ class Diag(Covariance[Moments]):
         return Moments(s0=counts, s1=counts[:, None] * shift, s2=counts[:, None] * second)
 
     def gather(self, s0: FloatArray, s1: FloatArray, s2: FloatArray) -> Moments:
-        return Moments(s0=s0, s1=s1, s2=np.diagonal(s2, axis1=1, axis2=2))
+        return Moments(s0=s0, s1=s1, s2=s2.diagonal(axis1=1, axis2=2))
 
     def estimate(self, sums: Moments, pivot: FloatArray, shift: FloatArray, old: FloatArray) -> FloatArray:
         return ratio(sums.s2, sums.s0, old) - shift**2
@@ -284,6 +284,8 @@ def _positive(values: FloatArray) -> FloatArray:
 def _floored(variances: FloatArray, least: FloatArray | float) -> tuple[FloatArray, FloatArray, list[int]]:
     """Keep variances (k,) or (k, d) at `least`; return them, their factors and the components raised."""
     low = variances < least
-    variances = np.where(low, least, variances)
-    raised = np.flatnonzero(low.any(axis=1) if low.ndim == 2 else low)
-    return variances, 1.0 / np.sqrt(variances), raised.tolist()
+    raised: list[int] = []
+    if low.any():
+        variances = np.where(low, least, variances)
+        raised = np.flatnonzero(low.any(axis=1) if low.ndim == 2 else low).tolist()
+    return variances, 1.0 / np.sqrt(variances), raised

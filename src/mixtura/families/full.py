@@ -55,7 +55,7 @@ class _Matrices(Covariance[M]):
 
     def is_factor(self, factors: FloatArray) -> bool:
         lower = bool((np.triu(factors, 1) == 0).all())
-        return lower and bool((np.diagonal(factors, axis1=-2, axis2=-1) > 0).all())
+        return lower and bool((factors.diagonal(axis1=-2, axis2=-1) > 0).all())
 
     def scale_factors(self, factors: FloatArray, scale: FloatArray) -> FloatArray:
         return factors * scale
@@ -70,21 +70,21 @@ class _Matrices(Covariance[M]):
         return covariances * scale[:, None] * scale
 
     def free(self, factors: FloatArray) -> FloatArray:
-        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+        diagonal = factors.diagonal(axis1=-2, axis2=-1)
         return pack_lower(with_diagonal(factors, np.log(diagonal)))
 
     def from_free(self, vector: FloatArray, like: FloatArray) -> FloatArray:
         lower = unpack_lower(vector, like)
-        return with_diagonal(lower, np.exp(np.diagonal(lower, axis1=-2, axis2=-1)))
+        return with_diagonal(lower, np.exp(lower.diagonal(axis1=-2, axis2=-1)))
 
     def metric(self, factors: FloatArray, weights: FloatArray, d: int, step: FloatArray) -> FloatArray:
-        inverse, diagonal = invert_lower(factors), np.diagonal(factors, axis1=-2, axis2=-1)
+        inverse, diagonal = invert_lower(factors), factors.diagonal(axis1=-2, axis2=-1)
         turn = times_diagonal(unpack_lower(step, factors), diagonal) @ inverse
         turn = turn * (lower_ones(d, 2.0) * self.rows_of_each(weights))
         return pack_lower(times_diagonal(turn @ np.swapaxes(inverse, -1, -2), diagonal))
 
     def inverse_metric(self, factors: FloatArray, weights: FloatArray, d: int, gradient: FloatArray) -> FloatArray:
-        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+        diagonal = factors.diagonal(axis1=-2, axis2=-1)
         turn = times_diagonal(unpack_lower(gradient, factors), 1 / diagonal) @ np.swapaxes(factors, -1, -2)
         turn = turn * quotient(lower_ones(d, 0.5), self.rows_of_each(weights))
         return pack_lower(times_diagonal(turn @ factors, 1 / diagonal))
@@ -172,11 +172,11 @@ class Full(_Matrices[Moments]):
         return counts[:, None, None]
 
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
-        return np.diagonal(covariances, axis1=1, axis2=2)
+        return covariances.diagonal(axis1=1, axis2=2)
 
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
         kept, roots, raised = well_conditioned(covariances, floor)
-        return kept, invert_lower(roots), np.flatnonzero(raised).tolist()
+        return kept, invert_lower(roots), raised.nonzero()[0].tolist()
 
     def narrow(self, covariances: FloatArray, components: IntArray, along: FloatArray) -> FloatArray:
         narrowed = covariances.copy()
@@ -296,7 +296,7 @@ class Tied(_Matrices[PooledMoments]):
         return slice(None if components else 0)
 
     def variances(self, covariances: FloatArray, k: int, d: int) -> FloatArray:
-        return np.broadcast_to(np.diagonal(covariances), (k, d))
+        return np.broadcast_to(covariances.diagonal(), (k, d))
 
     def factorize(self, covariances: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray, list[int]]:
         kept, roots, raised = well_conditioned(covariances[None], floor)

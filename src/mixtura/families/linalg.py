@@ -152,7 +152,7 @@ def reorder_columns(lower: FloatArray, order: IntArray) -> FloatArray:
     """
     _, upper = np.linalg.qr(lower[..., order[::-1]])
     turned = upper[..., ::-1, ::-1]
-    signs = np.where(np.diagonal(turned, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    signs = np.where(turned.diagonal(axis1=-2, axis2=-1) < 0, -1.0, 1.0)
     rotated: FloatArray = turned * signs[..., None]
     return rotated
 
@@ -163,7 +163,7 @@ def well_conditioned(covariances: FloatArray, floor: FloatArray) -> tuple[FloatA
     Variances are kept at ``floor**2`` and the eigenvalues of the correlation matrices above rounding, so that the
     factors always exist. A covariance that needs neither is returned as it is.
     """
-    variances = np.diagonal(covariances, axis1=1, axis2=2)
+    variances = covariances.diagonal(axis1=1, axis2=2)
     low = variances < floor**2
     if not low.any() and (roots := _sound_roots(covariances, variances)) is not None:
         return covariances, roots, np.zeros(len(covariances), dtype=np.bool_)
@@ -187,7 +187,7 @@ def _sound_roots(covariances: FloatArray, variances: FloatArray) -> FloatArray |
         roots = np.asarray(np.linalg.cholesky(covariances), dtype=np.float64)
     except np.linalg.LinAlgError:
         return None
-    unexplained = np.diagonal(roots, axis1=1, axis2=2) ** 2
+    unexplained = roots.diagonal(axis1=1, axis2=2) ** 2
     return roots if (unexplained >= SINGULAR * covariances.shape[-1] * variances).all() else None
 
 
@@ -196,7 +196,7 @@ def _roots(correlations: FloatArray) -> tuple[FloatArray, BoolArray]:
     least = SINGULAR * correlations.shape[-1]
     try:
         roots = np.asarray(np.linalg.cholesky(correlations), dtype=np.float64)  # all at once
-        singular = (np.diagonal(roots, axis1=1, axis2=2) ** 2 < least).any(axis=1)
+        singular = (roots.diagonal(axis1=1, axis2=2) ** 2 < least).any(axis=1)
     except np.linalg.LinAlgError:
         roots = np.empty_like(correlations)
         singular = np.ones(len(correlations), dtype=np.bool_)
@@ -209,7 +209,7 @@ def _lift(correlation: FloatArray, least: float) -> tuple[FloatArray, bool]:
     """Return the Cholesky factor of one matrix, and whether its eigenvalues had to be lifted in place."""
     try:
         root = np.asarray(np.linalg.cholesky(correlation), dtype=np.float64)
-        if (np.diagonal(root) ** 2 >= least).all():
+        if (root.diagonal() ** 2 >= least).all():
             return root, False
     except np.linalg.LinAlgError:
         pass

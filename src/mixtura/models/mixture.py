@@ -180,7 +180,7 @@ class Mixture(Generic[T]):
         components, narrow = self.family.update(stats.components, params.components)
         weights = self.weighting.update(counts, params.weights)
         updated = replace(params, weights=weights, components=components, sparse=True)
-        emptied = np.flatnonzero(~is_occupied(counts) & (params.weights > 0))
+        emptied = (~is_occupied(counts) & (params.weights > 0)).nonzero()[0]
         empty = [Event(EventKind.EMPTY, int(j), f"component {j} lost all its rows") for j in emptied]
         events = [*empty, *narrow]
         return self.on_collapse.settle(self.family, updated, events) if events else (updated, events)

@@ -90,7 +90,8 @@ class Weighting:
 
     def log_prior(self, weights: FloatArray) -> float:
         """Return the log density of the prior, but for its constant (formula P5)."""
-        return float((self.prior.rows(len(weights)) * log_positive(weights)).sum())
+        rows = self.prior.rows(len(weights))
+        return float((rows * log_positive(weights)).sum()) if rows.any() else 0.0
 
     def free(self, weights: FloatArray) -> FloatArray:
         """Return the logarithms of the free weights about their mean, 0 for a weight of 0 (formula Q1)."""
