@@ -4,14 +4,19 @@ import itertools
 import logging
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from mixtura import GaussianMixture, as_source
+from mixtura import GaussianMixture, as_source, em
 from mixtura.em import Status
+from mixtura.families import Full, Gaussian
+from mixtura.init import start
+from mixtura.models.mixture import Mixture
 from mixtura.sources import ArraySource
+from mixtura.survey import survey
 from mixtura.values import same_bits
 
 X = np.random.default_rng(0).normal(size=(4000, 2)) + np.repeat([[0.0, 0.0], [2.0, 1.0]], 2000, axis=0)
@@ -104,3 +109,20 @@ def test_a_source_that_fails_in_the_third_pass_fails_the_fit_and_leaves_the_esti
         estimator.fit(Failing(X))
     assert not hasattr(estimator, "params_")
     assert_array_equal(estimator.fit(as_source(X)).means_, GaussianMixture(**OPTIONS).fit(X).means_)
+
+
+def test_restarts_that_are_at_one_place_share_their_sums(monkeypatch):
+    model, source = Mixture(Gaussian(), 3), as_source(X)
+    found = survey(source, model.family)
+    here, there = (start(source, model, found, "kmeans", np.random.default_rng(seed)) for seed in (0, 1))
+    counts, fold = [], em._fold
+    monkeypatch.setattr(em, "_fold", lambda source, asked: counts.append(len(asked)) or fold(source, asked))
+    again = replace(here, weights=here.weights.copy())
+    other = Mixture(Gaussian(Full(), reg_covar=0.5), 3)
+    jobs = [em.Job(*job) for job in [(model, here), (model, there), (other, here), (model, again)]]
+    together = em.drive_jobs(source, jobs, tol=0.0, max_iter=5)
+    assert counts == [3] * 6
+    for result, job in zip(together, jobs, strict=True):
+        (alone,) = em.drive_jobs(source, [em.Job(job.model, job.asked)], tol=0.0, max_iter=5)
+        assert same_bits(result.params, alone.params)
+        assert_array_equal(result.objective, alone.objective)

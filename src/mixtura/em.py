@@ -25,6 +25,7 @@ from mixtura.persistence import encode
 from mixtura.progress import listen
 from mixtura.result import ALONE, Agreement, EMResult, Status, Trace
 from mixtura.stats import Stats
+from mixtura.values import bits
 
 __all__ = [
     "EMResult",
@@ -318,7 +319,7 @@ def _pass(source: Source, live: Sequence[_Fit[Any, Any]], deadline: float) -> St
     try:
         with listen(check_time):
             check_time(0)
-            folded = _fold(source, [(fit.model, fit.asked) for fit in live])
+            folded = _fold_once(source, [(fit.model, fit.asked) for fit in live])
     except _OutOfTimeError:
         return Status.TIME_LIMIT
     evaluated = [fit for fit, stats in zip(live, folded, strict=True) if fit.send(stats)]
@@ -355,6 +356,16 @@ def _feed(e_step: Callable[[P], S], loop: Generator[P, S, R]) -> tuple[R, S]:
             asked = loop.send(stats)
         except StopIteration as stop:
             return stop.value, stats
+
+
+def _fold_once(source: Source, asked: Sequence[tuple[Model[Any, Any], Any]]) -> list[Any]:
+    """Do what `_fold` does, once for all that ask for the same bits: so restarts that began at one place cost one."""
+    if len({id(model) for model, _ in asked}) == len(asked):
+        return _fold(source, asked)
+    keys = [(id(model), bits(params)) for model, params in asked]
+    once = dict(zip(keys, asked, strict=True))
+    folded = dict(zip(once, _fold(source, list(once.values())), strict=True))
+    return [folded[key] for key in keys]
 
 
 def _fold(source: Source, asked: Sequence[tuple[Model[Any, Any], Any]]) -> list[Any]:

@@ -31,6 +31,11 @@ def _names(kind: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind))
 
 
+def bits(value: Any) -> bytes:
+    """Return the bits of all numbers in a value: the same for equal values of one type."""
+    return b"".join(x.tobytes() for x in leaves(value))
+
+
 def same_bits(a: Any, b: Any) -> bool:
     """Tell whether two values of one type are equal bit for bit."""
     return all(x.tobytes() == y.tobytes() for x, y in zip(leaves(a), leaves(b), strict=True))

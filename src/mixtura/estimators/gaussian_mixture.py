@@ -56,7 +56,8 @@ class GaussianMixture(Imputing, JointDensity):
     max_iter : int, default 100
         Most updates in one restart.
     n_init : int, default 1
-        Restarts, of which the best is kept; each pass over the data serves all of them.
+        Restarts, of which the best is kept; each pass over the data serves all of them, and those that begin at one
+        place, since the search for starts found it again, cost what one does.
     init_params : {"auto", "kmeans", "k-means++", "random", "random_from_data"}, default "auto"
         How to start, on a bounded sample of the rows. "auto" makes short EM runs on the sample from many starts, by
         k-means, k-means++ and random rows, on raw and whitened columns, and goes on from the best; where any of the
