@@ -85,14 +85,13 @@ class Chunk:
     def split(self, rows: int) -> Iterator[Chunk]:
         """Cut into chunks of `rows` rows, rounded up to whole blocks."""
         rows = -(-rows // BLOCK_ROWS) * BLOCK_ROWS
-        if 0 < len(self) <= rows:
-            yield self
-            return
         for start in range(0, len(self), rows):
             yield self.rows(start, start + rows)
 
     def rows(self, start: int, stop: int) -> Chunk:
         """Return some of the rows, from the start of a block on."""
+        if start == 0 and stop >= len(self):
+            return self  # as most sources ask in every pass
         weight = None if self.weight is None else self.weight[start:stop]
         first, last = self.first + start // BLOCK_ROWS, self.last and stop >= len(self)
         return replace(self, x=self.x[start:stop], weight=weight, first=first, last=last)

@@ -105,7 +105,7 @@ def search(
         for stage in [*stages, _Stage(many, n, max(FINER * tol, FINEST), LONG, ascent)]:
             least = max(stage.tol, _noise(model, starts[0], len(stage.sample.rows), source.n_rows))
             rows = merge(ArraySource(*stage.sample), model.family)
-            once = list(dict.fromkeys(ends))
+            once = list(dict.fromkeys(ends))  # two fits would share a pass, but not what is done with its sums
             runs = drive(rows, eager, once, tol=least, max_iter=stage.most, ascent=stage.ascent)
             results = [runs[once.index(end)] for end in ends]
             ends = _ends(results)[: stage.kept] or ends

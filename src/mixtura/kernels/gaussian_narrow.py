@@ -65,7 +65,7 @@ def add_first_pair(
     c1: FloatArray,  # IN OUT (k dp, 8)
     c2: FloatArray,  # IN OUT (k dp dp, 8)
 ) -> None:
-    """Add the moments of the first two columns, which have no products with columns before them."""
+    """Add the moments of the first two columns: no other pair reads what is moved of them, so it is not written."""
     row = k * pivot.shape[1]
     upper, lower = row * pivot.shape[1], (row + 1) * pivot.shape[1]
     p0, p1 = splat(pivot[k, 0]), splat(pivot[k, 1])
